@@ -1,0 +1,109 @@
+"""ImageNet: prune-then-distill from a ResNet-50, at full scale and as a smoke test of the same stages.
+
+Command   python launch/imagenet.py --nodes 4 --data DIR            (DIR holds train/<class>/* and val/<class>/*)
+Hardware  four nodes of eight GPUs; a run of 90 epochs on ResNet-50 is the unit, and the plan holds five of them
+Promises  ResNet-50: dense 76.17, 36 % 76.61, 59 % 76.55 (Renda et al., ICLR 2020, released data, 3 trials of 90 epochs a
+          round); ResNet-18 alone 69.76 (torchvision). The other entries have no established value.
+
+Command   python launch/imagenet.py --nodes 4 --suite smoke --data DIR           any tree of at most 1,000 classes
+Hardware  anything; a few minutes on a small tree
+"""
+
+from dataclasses import replace
+
+from harness.benchmark import Entry, Suite
+from harness.criteria.magnitude import Magnitude
+from harness.data.augment import Augment
+from harness.data.image_folder import ImageFolder
+from harness.distillation.kd import KD
+from harness.models.resnet import ResNet
+from harness.recipe import Recipe
+from harness.spec import Stage
+from harness.stages.distill import Distill
+from harness.stages.evaluate import Evaluate
+from harness.stages.prepare import Prepare
+from harness.stages.prune import Prune
+from harness.stages.prune_channels import PruneChannels
+from harness.stages.student import Student
+from harness.stages.train import Train
+
+RENDA = "Renda et al., ICLR 2020, released data"
+TORCHVISION = "torchvision model zoo"
+
+
+def full() -> Suite:
+    """Goyal et al.'s recipe (90 epochs, rate 0.1 for every 256 images, steps at 30, 60, 80) in every stage."""
+    recipe = Recipe(
+        epochs=90,
+        augment=Augment(crop="resized", size=224),
+        global_batch=1024,
+        batch_per_gpu=32,
+        lr=0.4,
+        nesterov=False,
+        weight_decay=1e-4,
+        milestones=(30, 60, 80),
+        warmup_epochs=5,
+        precision="bf16",
+    )
+    data = Prepare(source=ImageFolder(name="imagenet", classes=1000))
+    entries = pipeline(data, recipe, teacher=ResNet(depth=50, classes=1000), student=ResNet(depth=18, classes=1000), rounds=4)
+    promises = {
+        "dense teacher": (76.17, RENDA),
+        "pruned teacher, 36 %": (76.61, RENDA),
+        "pruned teacher, 59 %": (76.55, RENDA),
+        "student alone": (69.76, TORCHVISION),
+    }
+    return Suite(
+        entries=tuple(
+            replace(entry, promised=promises[entry.name][0], source=promises[entry.name][1])
+            if entry.name in promises
+            else entry
+            for entry in entries
+        ),
+        gpus=8,
+    )
+
+
+def smoke() -> Suite:
+    """The same stages on thin networks, small crops and one epoch: shows that everything connects, measures nothing."""
+    recipe = Recipe(
+        epochs=1,
+        augment=Augment(crop="resized", size=64, min_area=0.25),
+        global_batch=32,
+        batch_per_gpu=8,
+        lr=0.05,
+        warmup_epochs=0,
+    )
+    data = Prepare(source=ImageFolder(name="imagenet-smoke", max_side=160))
+    teacher = ResNet(depth=50, classes=1000, widths=(8, 16, 32, 64), stem_width=16)
+    student = ResNet(depth=18, classes=1000, widths=(8, 16, 32, 64), stem_width=16)
+    return Suite(entries=pipeline(data, recipe, teacher=teacher, student=student, rounds=2), gpus=1)
+
+
+def pipeline(data: Prepare, recipe: Recipe, *, teacher: ResNet, student: ResNet, rounds: int) -> tuple[Entry, ...]:
+    """Teacher dense, pruned (every second round of LR rewinding) and thinned; students alone and distilled."""
+    size = recipe.augment.size
+    dense = Train(network=teacher, data=data, recipe=recipe)
+    networks: dict[str, Stage] = {"dense teacher": dense}
+    pruned: Stage = dense
+    for done in range(1, rounds + 1):
+        sparsity = round(1 - 0.8**done, 10)
+        pruned = Prune(network=pruned, criterion=Magnitude(), sparsity=sparsity, data=data, recipe=recipe)
+        if done % 2 == 0:
+            networks[f"pruned teacher, {100 * sparsity:.0f} %"] = pruned
+    networks["channel-pruned teacher, half of the channels"] = PruneChannels(
+        network=dense, channel_sparsity=0.5, data=data, recipe=recipe
+    )
+    for name, architecture in {"student": student, "formed student": Student(like=pruned)}.items():
+        networks[f"{name} alone"] = Train(network=architecture, data=data, recipe=recipe)
+        for kind, source in {"dense": dense, "pruned": pruned}.items():
+            networks[f"{name} from the {kind} teacher"] = Distill(
+                student=architecture, teacher=source, method=KD(), data=data, recipe=recipe
+            )
+    return tuple(
+        Entry(name=name, evaluate=Evaluate(network=network, data=data, size=size, resize_ratio=0.875))
+        for name, network in networks.items()
+    )
+
+
+SUITES = {"full": full, "smoke": smoke}

@@ -1,0 +1,195 @@
+"""The `harness` command.
+
+Lives here: arguments, the order of a launch, exit codes. Must not: science; flags choose placement only.
+"""
+
+import argparse
+import os
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from harness import plugins
+from harness.benchmark import Suite, find_suite
+from harness.errors import StageError, UserError
+from harness.placement import Placement
+from harness.plan import Step, make_plan, render
+from harness.store import Store
+
+ROOT = Path(__file__).resolve().parent.parent
+EXECUTORS = ("auto", "slurm", "local", "inline")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command. Exit code 0: done; 2: bad input, one line on stderr; 1: a stage failed."""
+    options = _parser().parse_args(argv)
+    try:
+        options.run(options)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except StageError as error:
+        print(f"failed: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on from the last finished stage", file=sys.stderr)
+        return 130
+    return 0
+
+
+def launch(options: argparse.Namespace) -> None:
+    """Plan; then print the plan, or run or submit what is missing and draw the table."""
+    name, suite = find_suite(options.benchmark, options.suite)
+    placement = _placement(options, suite)
+    store = Store(placement.store)
+    steps = make_plan(((entry.name, entry.evaluate) for entry in suite.entries), store)
+    require_shape(steps, placement.world)
+    print(render(steps, nodes=placement.nodes, gpus=placement.gpus))
+    if options.dry_run:
+        return
+    if any(not step.done for step in steps):
+        store.require_writable()
+        require_data(steps, placement.data)
+        store.write_specs([step.stage for step in steps])
+        if _executor(options.executor) == "slurm":
+            submit(options.benchmark, name, steps, placement)
+            return
+        execute(_executor(options.executor), steps, placement)
+    draw(options.benchmark, name, suite, placement)
+
+
+def submit(benchmark: str, suite: str, steps: list[Step], placement: Placement) -> None:
+    """Hand the plan to Slurm, say which jobs it became, and leave."""
+    from harness.executors import slurm
+
+    table = [sys.executable, "-m", "harness.cli", "leaderboard", benchmark, "--suite", suite]
+    table += ["--store", str(placement.store.resolve()), "--results", str(placement.results.resolve())]
+    jobs = slurm.submit(steps, placement, table)
+    for step in steps:
+        if step.stage.key in jobs:
+            print(f"job {jobs[step.stage.key]}: {step.title}")
+    if "table" in jobs:
+        print(f"job {jobs['table']}: the table, in {placement.results}")
+    print(f"logs: {placement.store / 'logs' / 'slurm'}; queue: squeue -u $USER; the same command submits what is missing")
+
+
+def execute(executor: str, steps: list[Step], placement: Placement) -> None:
+    """Run the plan here and now."""
+    if executor == "inline":
+        from harness.executors import inline
+
+        inline.run(steps, placement)
+    else:
+        from harness.executors import local
+
+        local.run(steps, placement)
+
+
+def draw(benchmark: str, suite_name: str, suite: Suite, placement: Placement) -> None:
+    """Rows from finished evaluations, tables from rows, and the table on the terminal."""
+    from harness.leaderboard.rows import collect, read_rows
+    from harness.leaderboard.table import to_text, write_tables
+
+    default_suite, _ = find_suite(benchmark, None)
+    unfinished = collect(benchmark, suite_name, suite, Store(placement.store), placement.results)
+    rows = read_rows(benchmark, suite_name, placement.results)
+    paths = write_tables(benchmark, suite_name, rows, placement.results, default_suite=default_suite)
+    print(to_text(rows))
+    print(f"{len(rows)} rows, {unfinished} entries unfinished; written: {', '.join(str(path) for path in paths)}")
+
+
+def leaderboard(options: argparse.Namespace) -> None:
+    """Collect what is finished and derive the tables again."""
+    name, suite = find_suite(options.benchmark, options.suite)
+    draw(options.benchmark, name, suite, Placement(store=options.store, results=options.results))
+
+
+def require_shape(steps: list[Step], world: int) -> None:
+    """Raise UserError if a stage's batches do not divide over the ranks: before anything is submitted."""
+    for step in steps:
+        recipe = getattr(step.stage, "recipe", None)
+        if recipe is not None and not step.done:
+            try:
+                recipe.accumulation(world)
+            except UserError as error:
+                raise UserError(f"{step.title}: {error}") from error
+
+
+def require_data(steps: list[Step], data: Path | None) -> None:
+    """Raise UserError if a data folder is missing or odd, or is not the one the store was prepared from."""
+    for step in steps:
+        source = getattr(step.stage, "source", None)
+        if source is not None and not step.done:
+            source.check(data)
+
+
+def _placement(options: argparse.Namespace, suite: Suite) -> Placement:
+    slurm = _executor(options.executor) == "slurm" or options.nodes is not None
+    return Placement(
+        store=options.store,
+        results=options.results,
+        data=options.data,
+        nodes=options.nodes or 1,
+        gpus=options.gpus or (suite.gpus if slurm else _local_gpus()),
+        workers=options.workers,
+        minutes=options.minutes,
+        partition=options.partition,
+        account=options.account,
+        qos=options.qos,
+        constraint=options.constraint,
+    )
+
+
+def _executor(wanted: str) -> str:
+    if wanted != "auto":
+        return wanted
+    return "slurm" if shutil.which("sbatch") else "local"
+
+
+def _local_gpus() -> int:
+    """GPUs of this machine, without asking torch; one rank where there are none."""
+    return max(1, len([p for p in Path("/dev").glob("nvidia[0-9]*")]))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="harness", description="Benchmarks for pruning and knowledge distillation.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _add_launch(commands.add_parser("launch", help="run or submit what a benchmark is missing, and draw its table"))
+    table = commands.add_parser("leaderboard", help="collect finished rows and derive the tables again")
+    _add_common(table)
+    table.set_defaults(run=leaderboard)
+    return parser
+
+
+def _add_common(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("benchmark", help="a module of benchmarks/")
+    parser.add_argument("--suite", help="one of the benchmark's suites; the first by default")
+    store = Path(os.environ.get("HARNESS_STORE", ROOT / "store"))
+    parser.add_argument("--store", type=Path, default=store, help="folder of artefacts (default: $HARNESS_STORE, else %(default)s)")
+    parser.add_argument("--results", type=Path, default=ROOT / "results", help="folder of rows and tables")
+
+
+def _add_launch(parser: argparse.ArgumentParser) -> None:
+    _add_common(parser)
+    parser.add_argument("--nodes", type=_positive, help="machines (default 1)")
+    parser.add_argument("--gpus", type=_positive, help="ranks on each, one per GPU (default: the suite's on Slurm, else this machine's)")
+    parser.add_argument("--data", type=Path, help="folder of raw images: train/<class>/* and val/<class>/*")
+    parser.add_argument("--executor", choices=EXECUTORS, default="auto", help="auto: Slurm where sbatch is, else local")
+    parser.add_argument("--dry-run", action="store_true", help="print the plan and stop")
+    parser.add_argument("--workers", type=_positive, default=1, help="loader threads of each rank (default 1)")
+    site = parser.add_argument_group("Slurm")
+    site.add_argument("--minutes", type=_positive, default=24 * 60, help="time limit of a job (default: a day)")
+    for name in ("partition", "account", "qos", "constraint"):
+        site.add_argument(f"--{name}")
+    parser.set_defaults(run=launch)
+
+
+def _positive(text: str) -> int:
+    if not text.isdigit() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a positive whole number")
+    return int(text)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,26 @@
+"""What a running stage is given besides its spec and inputs: nothing here may change a result.
+
+Lives here: `Context`. Must not: anything of the spec.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.journal import Journal
+from harness.topology import Topology
+
+
+@dataclass(frozen=True, kw_only=True)
+class Context:
+    """Placement: which process this is, on what device, and where it may write."""
+
+    topology: Topology
+    device: str
+    """`cpu` or `cuda:<local rank>`."""
+    folder: Path
+    """Where the stage leaves the files of its artefact; the same folder for all ranks, written by rank 0."""
+    journal: Journal
+    data: Path | None = None
+    """The folder of raw images, for the one stage that reads them."""
+    workers: int = 1
+    """Loader threads of this process."""

@@ -1,0 +1,43 @@
+"""What a plug-in of each kind promises; every plug-in goes through `tests/contracts`.
+
+Lives here: one protocol per kind. Must not: implementations.
+"""
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from harness.objective import Objective
+
+
+class Model(Protocol):
+    """An architecture spec in `harness/models`."""
+
+    @property
+    def classes(self) -> int:
+        """Number of outputs."""
+        ...
+
+    def build(self) -> "nn.Module":
+        """A freshly initialised module: images (batch, 3, side, side) -> logits (batch, classes)."""
+        ...
+
+
+class Criterion(Protocol):
+    """A pruning criterion in `harness/criteria`."""
+
+    def score(
+        self, model: "nn.Module", batches: "Iterable[tuple[Tensor, Tensor]]", objective: "Objective"
+    ) -> "dict[str, Tensor]":
+        """A finite score of the same shape for every prunable weight; the lowest are removed first."""
+        ...
+
+
+class Distillation(Protocol):
+    """A distillation loss in `harness/distillation`."""
+
+    def terms(self, student_logits: "Tensor", teacher_logits: "Tensor", labels: "Tensor") -> "dict[str, Tensor]":
+        """Named loss terms, each a scalar, whose sum is minimised."""
+        ...

@@ -1,0 +1,1 @@
+"""Pruning criteria: a spec class per file that scores weights."""

@@ -1,0 +1,1 @@
+"""Images: where they come from, how FFCV stores them, and how batches come back."""

@@ -1,0 +1,1 @@
+"""Distillation losses: a spec class per file."""

@@ -1,0 +1,35 @@
+"""Knowledge distillation from softened outputs.
+
+Lives here: the method `KD`. Must not: teachers and how they are run (`harness.objective`).
+"""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class KD:
+    """Hinton, Vinyals & Dean (2015); the defaults are those of No & Park (ECCV 2022)."""
+
+    temperature: float = 10.0
+    kd_weight: float = 0.95
+    """Share of the distillation term; the cross-entropy gets the rest."""
+
+    def terms(self, student_logits: "Tensor", teacher_logits: "Tensor", labels: "Tensor") -> "dict[str, Tensor]":
+        """(1 - w) CE(labels, s) and w T^2 KL(softmax(t / T) || softmax(s / T)), means over the batch.
+
+        Logits s and t (B, classes), labels (B,). T^2 keeps the gradient's size independent of the temperature.
+        """
+        from torch.nn import functional as F
+
+        ce = F.cross_entropy(student_logits, labels)
+        kl = F.kl_div(
+            F.log_softmax(student_logits / self.temperature, dim=1),
+            F.log_softmax(teacher_logits / self.temperature, dim=1),
+            reduction="batchmean",
+            log_target=True,
+        )
+        return {"ce": (1 - self.kd_weight) * ce, "kd": self.kd_weight * self.temperature**2 * kl}

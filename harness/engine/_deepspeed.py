@@ -1,0 +1,60 @@
+"""Training under DeepSpeed: the only file that imports it.
+
+Lives here: `DeepSpeedEngine` and DeepSpeed's configuration. Must not: DeepSpeed's checkpoints (they are pickles).
+"""
+
+import logging
+import os
+from typing import Any
+
+import torch
+from torch import nn
+
+os.environ.setdefault("DEEPSPEED_LOG_LEVEL", "warning")
+if not torch.cuda.is_available():
+    os.environ.setdefault("DS_ACCELERATOR", "cpu")
+
+import deepspeed  # noqa: E402  (it reads the environment when imported)
+
+from harness.engine.optimizer import set_learning_rate, sgd  # noqa: E402
+from harness.recipe import Recipe  # noqa: E402
+
+# On a CPU DeepSpeed would compile a shared-memory all-reduce for inference at its first use (20-35 s) that training never calls.
+deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+logging.getLogger("DeepSpeed").setLevel(logging.WARNING)
+
+
+class DeepSpeedEngine:
+    """See `harness.engine.engine.Engine`. Joins the process group that exists already."""
+
+    def __init__(self, network: nn.Module, recipe: Recipe, accumulation: int) -> None:
+        deepspeed.init_distributed(auto_mpi_discovery=False, verbose=False)
+        self.optimizer = sgd(network, recipe)
+        self.engine, *_ = deepspeed.initialize(
+            model=network, optimizer=self.optimizer, config=configuration(recipe, accumulation)
+        )
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = self.engine(images)
+        return logits
+
+    def update(self, loss: torch.Tensor, lr: float) -> None:
+        set_learning_rate(self.optimizer, lr)
+        self.engine.backward(loss)
+        self.engine.step()
+
+    def close(self) -> None:
+        self.engine.destroy()
+
+
+def configuration(recipe: Recipe, accumulation: int) -> dict[str, Any]:
+    """DeepSpeed's view of a recipe. Autocast rather than `bf16`: that one casts parameters but not BatchNorm's buffers."""
+    return {
+        "train_batch_size": recipe.global_batch,
+        "train_micro_batch_size_per_gpu": recipe.batch_per_gpu,
+        "gradient_accumulation_steps": accumulation,
+        "zero_optimization": {"stage": recipe.zero_stage},
+        "zero_allow_untested_optimizer": True,  # SGD is "untested" to ZeRO; tests/distributed tests it
+        "torch_autocast": {"enabled": recipe.precision == "bf16", "dtype": "bfloat16"},
+        "steps_per_print": 2**31,
+    }

@@ -1,0 +1,47 @@
+"""What the training loop needs of an engine, and which one a recipe asks for.
+
+Lives here: the `Engine` protocol and `make_engine`. Must not: an engine's own code.
+"""
+
+from typing import Protocol
+
+import torch
+from torch import nn
+
+from harness.engine.group import mean_over_ranks
+from harness.recipe import Recipe
+
+
+class Engine(Protocol):
+    """Runs the network on this rank's micro-batches and keeps all ranks' weights equal."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Logits (batch, classes), in the recipe's precision."""
+        ...
+
+    def update(self, loss: torch.Tensor, lr: float) -> None:
+        """Backward of one micro-batch; the weights step after the last one of a global batch."""
+        ...
+
+    def close(self) -> None:
+        """Let go of the network: hooks off, buffers free."""
+        ...
+
+
+def make_engine(network: nn.Module, recipe: Recipe, world: int) -> Engine:
+    """The engine a recipe names, around a network that is already on its device, pruned weights already zero."""
+    accumulation = recipe.accumulation(world)
+    if recipe.engine == "ddp":
+        from harness.engine.ddp import DDPEngine
+
+        return DDPEngine(network, recipe, accumulation)
+    from harness.engine._deepspeed import DeepSpeedEngine  # deepspeed takes seconds to import
+
+    return DeepSpeedEngine(network, recipe, accumulation)
+
+
+def average_buffers(network: nn.Module) -> None:
+    """Make BatchNorm's running statistics the mean over ranks: neither engine keeps them in step."""
+    for buffer in network.buffers():
+        if buffer.is_floating_point():
+            buffer.copy_(mean_over_ranks(buffer))

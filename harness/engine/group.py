@@ -1,0 +1,100 @@
+"""The process group all ranks of a launch share.
+
+Lives here: joining and leaving it, and what ranks agree on at the borders of a stage. Must not: DeepSpeed, training.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+
+import torch
+import torch.distributed as dist
+
+from harness.errors import StageError, UserError
+from harness.topology import Topology
+
+COLLECTIVE_TIMEOUT = timedelta(minutes=10)
+"""Longest wait for another rank within a training step."""
+BORDER_TIMEOUT = timedelta(days=2)
+"""Longest wait at the border of a stage, while rank 0 does work that needs only one."""
+
+
+class Group:
+    """The ranks of this launch. Use `join`."""
+
+    def __init__(self) -> None:
+        self._borders = dist.new_group(backend="gloo", timeout=BORDER_TIMEOUT)
+
+    def agree(self, fact: str) -> str:
+        """What rank 0 says, on every rank."""
+        facts = [fact]
+        dist.broadcast_object_list(facts, src=0, group=self._borders)
+        return facts[0]
+
+    @contextmanager
+    def failing_together(self) -> Iterator[None]:
+        """Around work that only rank 0 does: the others wait, and raise what it raises."""
+        error: BaseException | None = None
+        try:
+            yield
+        except (UserError, StageError) as raised:
+            error = raised
+        kind, _, reason = self.agree(f"{type(error).__name__} {error}" if error else "").partition(" ")
+        if kind:
+            raise error or {"UserError": UserError, "StageError": StageError}[kind](reason)
+
+
+@contextmanager
+def join(topology: Topology, device: str) -> Iterator[Group]:
+    """Join the group, and always leave it: a rank that does not may turn a finished Slurm job into a failed one."""
+    if device.startswith("cuda"):
+        torch.cuda.set_device(device)
+    _export(topology)
+    backend = "nccl" if device.startswith("cuda") else "gloo"
+    if topology.world == 1:
+        dist.init_process_group(backend, store=dist.HashStore(), rank=0, world_size=1, timeout=COLLECTIVE_TIMEOUT)
+    else:
+        address = f"tcp://{topology.master_address}:{topology.master_port}"
+        dist.init_process_group(
+            backend, init_method=address, rank=topology.rank, world_size=topology.world, timeout=COLLECTIVE_TIMEOUT
+        )
+    try:
+        yield Group()
+    finally:
+        dist.destroy_process_group()
+
+
+def choose_device(topology: Topology) -> str:
+    """This rank's own GPU where the machine has any, else the CPU."""
+    count = torch.cuda.device_count()
+    if count == 0:
+        return "cpu"
+    if topology.local_rank >= count:
+        raise UserError(f"rank {topology.rank} is number {topology.local_rank} on a machine with {count} GPUs: ask for fewer ranks")
+    return f"cuda:{topology.local_rank}"
+
+
+def mean_over_ranks(values: torch.Tensor) -> torch.Tensor:
+    """The element-wise mean of a tensor that every rank holds."""
+    total = values.clone()
+    dist.all_reduce(total)
+    return total / dist.get_world_size()
+
+
+def sum_over_ranks(counts: list[int], device: str) -> list[int]:
+    """Exact integer sums over all ranks."""
+    total = torch.tensor(counts, dtype=torch.int64, device=device)
+    dist.all_reduce(total)
+    return [int(count) for count in total]
+
+
+def _export(topology: Topology) -> None:
+    """DeepSpeed reads rank facts from the environment and from nowhere else."""
+    os.environ.update(
+        RANK=str(topology.rank),
+        LOCAL_RANK=str(topology.local_rank),
+        WORLD_SIZE=str(topology.world),
+        MASTER_ADDR=topology.master_address,
+        MASTER_PORT=str(topology.master_port),
+    )

@@ -1,0 +1,28 @@
+"""The optimizer of every engine.
+
+Lives here: SGD and which parameters decay. Must not: schedules (`harness.schedule`).
+"""
+
+import torch
+from torch import nn
+
+from harness.recipe import Recipe
+
+
+def sgd(network: nn.Module, recipe: Recipe) -> torch.optim.SGD:
+    """SGD with weight decay on convolution and linear weights only, chosen by module type, never by name."""
+    decayed = {
+        id(module.weight) for module in network.modules() if isinstance(module, (nn.Conv2d, nn.Linear))
+    }
+    trained = [p for p in network.parameters() if p.requires_grad]
+    groups = [
+        {"params": [p for p in trained if id(p) in decayed], "weight_decay": recipe.weight_decay},
+        {"params": [p for p in trained if id(p) not in decayed], "weight_decay": 0.0},
+    ]
+    return torch.optim.SGD(groups, lr=recipe.lr, momentum=recipe.momentum, nesterov=recipe.nesterov)
+
+
+def set_learning_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:
+    """The rate of the next step, for all groups."""
+    for group in optimizer.param_groups:
+        group["lr"] = lr

@@ -1,0 +1,1 @@
+"""Where stages run: on Slurm, in local processes, or in this one."""

@@ -1,0 +1,84 @@
+"""Runs a plan on this machine: through submitit, in one process group for the whole plan.
+
+Starting a process that imports the whole stack takes ten seconds and more, so the ranks are started once and walk all
+missing stages. Lives here: starting them, drawing their progress, noticing their end. Must not: Slurm.
+"""
+
+import os
+import shlex
+import sys
+import time
+from pathlib import Path
+
+import submitit
+
+from harness.errors import StageError, UserError
+from harness.journal import Follower
+from harness.placement import Placement
+from harness.plan import Step
+from harness.progress import Screen
+from harness.store import Store
+
+POLL_SECONDS = 0.25
+
+
+def run(steps: list[Step], placement: Placement) -> None:
+    """Run what is missing and wait for it. Raises the reason that a stage gives for failing."""
+    if placement.nodes != 1:
+        raise UserError(f"--nodes {placement.nodes} needs Slurm: the local executor has one machine")
+    missing = [step for step in steps if not step.done]
+    store = Store(placement.store)
+    folder = store.root / "logs" / "local"
+    followers = {step.stage.key: Follower(store.journal_path(step.stage.key)) for step in missing}
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, len(os.sched_getaffinity(0)) // placement.gpus)))
+    executor = submitit.LocalExecutor(folder)
+    executor.update_parameters(
+        tasks_per_node=placement.gpus, gpus_per_node=placement.gpus, timeout_min=placement.minutes
+    )
+    # The body is a command that names stages, not a pickled closure, so submitit's results are not used either.
+    job = executor._submit_command(command(missing, placement))
+    screen = Screen()
+    try:
+        failure = _watch(job, missing, followers, screen)
+    except BaseException:
+        job.cancel()
+        raise
+    finally:
+        screen.close()
+    if not all(store.done(step.stage) for step in missing):
+        raise failure or StageError(f"the ranks ended without a word: see {_last_words(job.paths.folder, job.job_id)}")
+
+
+def command(missing: list[Step], placement: Placement) -> str:
+    """The command line of every rank."""
+    words = [sys.executable, "-u", "-m", "harness.run", *(step.stage.key for step in missing)]
+    words += ["--store", str(placement.store.resolve()), "--workers", str(placement.workers)]
+    if placement.data is not None:
+        words += ["--data", str(placement.data.resolve())]
+    return shlex.join(words)
+
+
+def _watch(
+    job: "submitit.Job[None]", missing: list[Step], followers: dict[str, Follower], screen: Screen
+) -> UserError | StageError | None:
+    """Draw until the ranks have ended; the first failure they told of, if any."""
+    failure: UserError | StageError | None = None
+    running = True
+    while running:
+        running = not job.done()
+        for step in missing:
+            for event in followers[step.stage.key].new_events():
+                screen.show(step.title, event)
+                if event["event"] == "failed" and failure is None:
+                    kind = UserError if event["kind"] == "UserError" else StageError
+                    failure = kind(f"{step.title}: {event['reason']}")
+        if running:
+            time.sleep(POLL_SECONDS)
+    return failure
+
+
+def _last_words(folder: Path, job_id: str) -> str:
+    """The error log of rank 0 and its last line."""
+    path = folder / f"{job_id}_0_log.err"
+    lines = path.read_text(errors="replace").strip().splitlines() if path.exists() else []
+    return f"{path}: {lines[-1]}" if lines else str(path)

@@ -1,0 +1,1 @@
+"""Network architectures: a spec class per file, its torch module beside it."""

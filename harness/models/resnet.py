@@ -1,0 +1,54 @@
+"""ResNet-18, -34 and -50 with one free width per stage.
+
+Lives here: the spec `ResNet`. Must not: torch (the module is in `_resnet.py`).
+"""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from harness.errors import UserError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+_BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResNet:
+    """He et al. (CVPR 2016); depth 50 has its stride in the 3x3 convolution. Modules are named as in torchvision.
+
+    The `imagenet` stem is 7x7 with stride 2 and a max-pool; the `cifar` stem, for small images, is 3x3 with stride 1
+    and no pool. Shortcuts are the identity where shapes agree, a 1x1 projection elsewhere, whatever the widths.
+    """
+
+    depth: Literal[18, 34, 50]
+    classes: int
+    widths: tuple[int, int, int, int] = (64, 128, 256, 512)
+    """Channels of each stage's 3x3 convolutions; a stage puts out `expansion` times as many."""
+    stem: Literal["imagenet", "cifar"] = "imagenet"
+    stem_width: int = 64
+
+    def __post_init__(self) -> None:
+        if self.depth not in _BLOCKS:
+            raise UserError(f"no ResNet of depth {self.depth}: choose one of {', '.join(map(str, _BLOCKS))}")
+        if len(self.widths) != 4:
+            raise UserError(f"a ResNet has four stages, so four widths, not {len(self.widths)}: {self.widths}")
+        if self.stem not in ("imagenet", "cifar"):
+            raise UserError(f"no ResNet stem {self.stem!r}: choose imagenet or cifar")
+
+    @property
+    def blocks(self) -> tuple[int, int, int, int]:
+        """Residual blocks of each stage."""
+        return _BLOCKS[self.depth]
+
+    @property
+    def expansion(self) -> int:
+        """Output channels of a block per channel of its width: 4 for bottlenecks (depth 50), else 1."""
+        return 4 if self.depth == 50 else 1
+
+    def build(self) -> "nn.Module":
+        """A network from (B, 3, S, S) to logits (B, classes), its weights drawn from torch's generator."""
+        from harness.models._resnet import ResNetModule
+
+        return ResNetModule(self)

@@ -1,0 +1,64 @@
+"""A network on disk: what it is made of, and its weights.
+
+Lives here: writing and reading `network.json` and `weights.safetensors`. Must not: training, pruning.
+
+`network.json` holds the architecture spec and, for a channel-pruned network, the record that is replayed on a
+freshly built one. Weights are safetensors; nothing is pickled.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from harness.errors import UserError
+from harness.pruning.channel import replay
+from harness.spec import Json, encode, model_from_json
+
+ARCHITECTURE, WEIGHTS = "network.json", "weights.safetensors"
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """A model spec, plus the channels removed from it if any."""
+
+    model: Any
+    channels: Json = None
+
+    def build(self, image_size: int) -> nn.Module:
+        """A freshly initialised network of this architecture."""
+        network: nn.Module = self.model.build()
+        if self.channels is not None:
+            replay(network, self.channels, torch.zeros(1, 3, image_size, image_size))
+        return network
+
+    def write(self, folder: Path) -> None:
+        """Leave `network.json` in the folder."""
+        form = {"model": encode(self.model), "channels": self.channels}
+        (folder / ARCHITECTURE).write_text(json.dumps(form, sort_keys=True, indent=1) + "\n")
+
+
+def read_architecture(folder: Path) -> Architecture:
+    """Inverse of `Architecture.write`."""
+    form = json.loads((folder / ARCHITECTURE).read_text())
+    return Architecture(model_from_json(form["model"]), form["channels"])
+
+
+def write_weights(network: nn.Module, folder: Path) -> None:
+    """Leave all parameters and buffers, in full precision and row-major, in the folder."""
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
+    save_file(tensors, folder / WEIGHTS)
+
+
+def read_network(folder: Path, image_size: int) -> nn.Module:
+    """The network of an artefact, built and filled, on the CPU."""
+    network = read_architecture(folder).build(image_size)
+    try:
+        network.load_state_dict(load_file(folder / WEIGHTS))
+    except (RuntimeError, OSError) as error:
+        raise UserError(f"{folder / WEIGHTS} does not fit its {ARCHITECTURE}: {str(error).splitlines()[0]}") from error
+    return network

@@ -1,0 +1,47 @@
+"""What training minimises, as named loss terms.
+
+Lives here: the objectives the training loop calls. Must not: formulas of methods (`harness.distillation`), backward.
+"""
+
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class Objective(Protocol):
+    """Logits (B, classes), images (B, 3, S, S), labels (B,) -> scalar loss terms by name; the loss is their sum."""
+
+    def __call__(self, logits: Tensor, images: Tensor, labels: Tensor) -> dict[str, Tensor]: ...
+
+
+class Distillation(Protocol):
+    """A method of `harness.distillation`."""
+
+    def terms(self, student_logits: Tensor, teacher_logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """Scalar loss terms by name."""
+        ...
+
+
+class CrossEntropy:
+    """Cross-entropy with the labels, which `label_smoothing` mixes with the uniform distribution."""
+
+    def __init__(self, label_smoothing: float = 0.0) -> None:
+        self.label_smoothing = label_smoothing
+
+    def __call__(self, logits: Tensor, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        return {"ce": F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)}
+
+
+class Distilled:
+    """Learns from a frozen teacher that sees the same images; the teacher is put into evaluation mode for good."""
+
+    def __init__(self, method: Distillation, teacher: nn.Module) -> None:
+        self.method = method
+        self.teacher = teacher.eval().requires_grad_(False)
+
+    def __call__(self, logits: Tensor, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        with torch.no_grad():
+            teacher_logits: Tensor = self.teacher(images)
+        return self.method.terms(logits, teacher_logits.to(logits.dtype), labels)

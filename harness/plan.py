@@ -1,0 +1,63 @@
+"""What a set of stages needs, in the order it can run.
+
+Lives here: the walk over nested stages, have or run, and the plan as text. Must not: submit or run anything.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from harness.spec import Stage
+from harness.store import Store
+
+
+@dataclass(frozen=True)
+class Step:
+    """One stage of a plan; `done` if its artefact is in the store; `label` names the first entry that needs it."""
+
+    stage: Stage
+    done: bool
+    label: str
+
+    @property
+    def title(self) -> str:
+        """What a person reads while the stage runs."""
+        return f"{self.stage.name} ({self.label})"
+
+
+def make_plan(wanted: Iterable[tuple[str, Stage]], store: Store) -> list[Step]:
+    """Every stage that the wanted (entry, stage) pairs nest, inputs before users, each once."""
+    order: dict[str, Stage] = {}
+    labels: dict[str, str] = {}
+    for entry, stage in wanted:
+        for needed in _inputs_first(stage, order):
+            order[needed.key] = needed
+            labels[needed.key] = entry
+    return [Step(stage, store.done(stage), labels[key]) for key, stage in order.items()]
+
+
+def render(steps: list[Step], *, nodes: int, gpus: int) -> str:
+    """The plan as a table: stage, key, inputs, have or run, nodes x GPUs, first entry that needs it."""
+    lines = [f"{'stage':<15}{'key':<14}{'have/run':<10}{'nodes x GPUs':<14}{'inputs':<44}first needed by"]
+    for step in steps:
+        inputs = " ".join(f"{child.name}:{child.key[:6]}" for child in step.stage.inputs()) or "-"
+        shape = f"{nodes} x {gpus}" if step.stage.ranks == "all" else "1 x 1"
+        state = "have" if step.done else "run"
+        lines.append(f"{step.stage.name:<15}{step.stage.key[:12]:<14}{state:<10}{shape:<14}{inputs:<44}{step.label}")
+    missing = sum(not step.done for step in steps)
+    return "\n".join([*lines, f"{len(steps)} stages: {len(steps) - missing} have, {missing} to run"])
+
+
+def _inputs_first(stage: Stage, seen: dict[str, Stage]) -> list[Stage]:
+    """Depth first without recursion: chains of rounds may be longer than Python's stack is deep."""
+    order: dict[str, Stage] = {}
+    stack: list[tuple[Stage, bool]] = [(stage, False)]
+    while stack:
+        current, ready = stack.pop()
+        if current.key in seen or current.key in order:
+            continue
+        if ready:
+            order[current.key] = current
+        else:
+            stack.append((current, True))
+            stack.extend((child, False) for child in reversed(current.inputs()))
+    return list(order.values())

@@ -1,0 +1,49 @@
+"""Under which circumstances an artefact was made.
+
+Lives here: code version, package versions, host. Must not: anything that enters a key; the environment (it holds secrets).
+"""
+
+import platform
+import subprocess
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from harness.spec import Json
+
+PACKAGES = ("torch", "torchvision", "deepspeed", "ffcv", "numpy", "torch-pruning", "submitit")
+
+
+def provenance(device: str, world: int) -> dict[str, Json]:
+    """Facts that travel with every artefact and row."""
+    commit, dirty = git_state(Path(__file__).parent.parent)
+    return {
+        "git_hash": commit,
+        "git_dirty": dirty,
+        "versions": {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}},
+        "host": platform.node(),
+        "machine": platform.machine(),
+        "device": device,
+        "ranks": world,
+    }
+
+
+def git_state(folder: Path) -> tuple[str | None, bool | None]:
+    """The commit of the code and whether tracked files differ from it; None where there is no git."""
+    try:
+        commit = _git(folder, "rev-parse", "HEAD")
+        return commit.strip(), bool(_git(folder, "status", "--porcelain", "--untracked-files=no").strip())
+    except (OSError, subprocess.SubprocessError):
+        return None, None
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    return subprocess.run(
+        ["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=True, timeout=10
+    ).stdout
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None

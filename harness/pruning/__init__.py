@@ -1,0 +1,1 @@
+"""What is removed from a network, and how: masks, channels, student formation."""

@@ -1,0 +1,65 @@
+"""Masks: which weights of a network are kept.
+
+Lives here: the prunable weights, reading, applying and holding masks. Must not: choosing what to remove (`threshold`).
+
+A removed weight is exactly 0.0. Apply and hold before DDP or DeepSpeed wraps the network: an engine with master copies
+undoes a zero that is written afterwards.
+"""
+
+from torch import Tensor, nn, no_grad
+
+Masks = dict[str, Tensor]
+"""Parameter name -> boolean tensor of the parameter's shape, True where the weight is kept."""
+
+
+def prunable(module: nn.Module) -> dict[str, nn.Parameter]:
+    """Every Conv2d and Linear weight, in module order: first convolution and classifier too, no bias, no BatchNorm."""
+    return {
+        f"{name}.weight" if name else "weight": layer.get_parameter("weight")
+        for name, layer in module.named_modules()
+        if isinstance(layer, (nn.Conv2d, nn.Linear))
+    }
+
+
+def masks_of(module: nn.Module) -> Masks:
+    """The masks that the zeros of the prunable weights stand for."""
+    return {name: weight.detach() != 0 for name, weight in prunable(module).items()}
+
+
+@no_grad()
+def apply(module: nn.Module, masks: Masks) -> None:
+    """Set the removed weights to 0.0, in place."""
+    weights = prunable(module)
+    for name, mask in masks.items():
+        weights[name].masked_fill_(~mask, 0.0)  # a product would leave -0.0, and nan where a weight is not finite
+
+
+def hold(module: nn.Module, masks: Masks) -> None:
+    """Keep the gradients of the removed weights at exactly 0.0 from now on.
+
+    With zeroed weights and fresh momentum this keeps them at 0.0 under SGD, weight decay included.
+    """
+    weights = prunable(module)
+    for name, mask in masks.items():
+        weights[name].register_hook(_Hold(~mask))  # type: ignore[no-untyped-call]
+
+
+def zeros(module: nn.Module) -> int:
+    """How many prunable weights are 0."""
+    return sum(weight.numel() - int(weight.count_nonzero()) for weight in prunable(module).values())
+
+
+def sparsity(module: nn.Module) -> float:
+    """The fraction of prunable weights that are 0."""
+    return zeros(module) / sum(weight.numel() for weight in prunable(module).values())
+
+
+class _Hold:
+    """A gradient hook for one parameter."""
+
+    def __init__(self, removed: Tensor) -> None:
+        self.removed = removed
+
+    def __call__(self, gradient: Tensor) -> Tensor:
+        self.removed = self.removed.to(gradient.device)  # the network may have moved since
+        return gradient.masked_fill(self.removed, 0.0)

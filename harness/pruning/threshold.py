@@ -1,0 +1,84 @@
+"""Which weights go: one threshold over all layers.
+
+Lives here: scores and a sparsity -> masks. Must not: scores themselves (`harness.criteria`), touching a network.
+"""
+
+import torch
+from torch import Tensor
+
+from harness.errors import StageError, UserError
+from harness.pruning.mask import Masks
+
+_LOWEST = torch.iinfo(torch.int32).min
+_BUCKETS = 1 << 16
+_FINITE = slice(0x0080, 0xFF80)  # buckets of the keys of finite numbers; beyond them lie the infinities and nan
+
+
+def global_masks(scores: dict[str, Tensor], sparsity: float, masks: Masks | None = None) -> Masks:
+    """Masks that remove exactly round(sparsity * N) of the N scored weights: the lowest scores of all layers together.
+
+    Weights that `masks` removed already count towards the sparsity and stay removed. Equal scores go in order of
+    position: layers as in `scores`, then row-major. Scores are compared as float32, and the choice is exact.
+    Raises UserError if the sparsity is outside (0, 1) or below what is removed already, StageError if a score is not
+    finite.
+    """
+    if not 0 < sparsity < 1:
+        raise UserError(f"sparsity {sparsity} is not between 0 and 1: it is the fraction of weights to remove, 0.8 say")
+    total = sum(score.numel() for score in scores.values())
+    before = sum(mask.numel() - int(mask.count_nonzero()) for mask in masks.values()) if masks else 0
+    count = round(sparsity * total)
+    if count < before:
+        raise UserError(
+            f"sparsity {sparsity} is below the {before / total:.4f} removed already: ask for more, or start dense"
+        )
+    keys = {name: _keys(score, masks[name] if masks else None) for name, score in scores.items()}
+    cut, ties = _select(list(keys.values()), count, total - before)
+    kept = {}
+    for name, key in keys.items():
+        keep = key >= cut
+        if ties > 0:
+            equal = (key == cut).nonzero().squeeze(1)[:ties]
+            keep[equal] = False
+            ties -= len(equal)
+        kept[name] = keep.view(scores[name].shape)
+    return kept
+
+
+def rounds(n: int, share: float = 0.2) -> float:
+    """The sparsity after `n` rounds that each remove `share` of what is left: 1 - (1 - share)^n, to ten decimals."""
+    return round(1 - (1 - share) ** n, 10)
+
+
+def _keys(score: Tensor, mask: Tensor | None) -> Tensor:
+    """Flat int32 keys in the order of the scores; removed weights come first."""
+    bits = score.detach().flatten().float().add(0.0).view(torch.int32)  # + 0.0: -0.0 and 0.0 are one score
+    keys = bits ^ ((bits >> 31) & 0x7FFFFFFF)  # the bits of a negative float fall as it rises: turn them round
+    if mask is not None:
+        keys.masked_fill_(~mask.flatten(), _LOWEST)
+    return keys
+
+
+def _select(keys: list[Tensor], count: int, alive: int) -> tuple[int, int]:
+    """The key of the `count`-th lowest, and how many of the keys equal to it are among those `count`.
+
+    A radix selection: a histogram of the upper 16 bits finds the bucket, one of the lower 16 bits the key in it.
+    """
+    upper = sum((_histogram((key >> 16) + _BUCKETS // 2) for key in keys), torch.zeros((), dtype=torch.int64))
+    if int(upper[_FINITE].sum()) != alive:
+        raise StageError("the pruning scores are not all finite: look at the criterion and at the network's weights")
+    bucket, count = _locate(upper, count)
+    bucket -= _BUCKETS // 2
+    lower = torch.cat([key[(key >> 16) == bucket] for key in keys]) & (_BUCKETS - 1)
+    low, count = _locate(_histogram(lower), count)
+    return bucket * _BUCKETS + low, count
+
+
+def _histogram(values: Tensor) -> Tensor:
+    return torch.bincount(values, minlength=_BUCKETS)
+
+
+def _locate(counts: Tensor, rank: int) -> tuple[int, int]:
+    """The bucket that holds the `rank`-th element (from 1), and its rank within the bucket."""
+    ends = counts.cumsum(0)
+    bucket = int(torch.searchsorted(ends, rank))
+    return bucket, rank - int(ends[bucket] - counts[bucket])

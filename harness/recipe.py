@@ -1,0 +1,45 @@
+"""How a network is trained: the numbers of one training run.
+
+Lives here: `Recipe` and the arithmetic of its batches. Must not: the loop, the loss, the optimizer.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from harness.data.augment import Augment
+from harness.errors import UserError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """SGD on a schedule. `global_batch` images make one update, taken `batch_per_gpu` at a time."""
+
+    epochs: int
+    augment: Augment
+    global_batch: int = 128
+    batch_per_gpu: int = 128
+    lr: float = 0.1
+    momentum: float = 0.9
+    nesterov: bool = True
+    weight_decay: float = 5e-4
+    """Never applied to BatchNorm or biases."""
+    schedule: Literal["step", "cosine"] = "step"
+    milestones: tuple[int, ...] = ()
+    """Epochs at which the step schedule multiplies the rate by `factor`."""
+    factor: float = 0.1
+    warmup_epochs: int = 0
+    label_smoothing: float = 0.0
+    precision: Literal["fp32", "bf16"] = "fp32"
+    channels_last: bool = True
+    engine: Literal["deepspeed", "ddp"] = "deepspeed"
+    zero_stage: Literal[0, 1, 2] = 0
+
+    def accumulation(self, world: int) -> int:
+        """Micro-batches each of `world` ranks adds up for one update. Raises UserError if they do not divide."""
+        parts, rest = divmod(self.global_batch, self.batch_per_gpu * world)
+        if rest or parts == 0:
+            raise UserError(
+                f"a global batch of {self.global_batch} cannot be split over {world} ranks x {self.batch_per_gpu} images:"
+                f" choose nodes x GPUs that divide {self.global_batch // self.batch_per_gpu}"
+            )
+        return parts

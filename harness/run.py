@@ -1,0 +1,124 @@
+"""`python -m harness.run KEY ...`: run stages on the ranks of this launch. What every job executes.
+
+Lives here: skip, verify, run, publish. Must not: what a stage does, or where it runs.
+"""
+
+import argparse
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness.context import Context
+from harness.errors import StageError, UserError
+from harness.journal import Event, Journal
+from harness.progress import Screen
+from harness.provenance import provenance
+from harness.spec import Json, Stage
+from harness.store import Store
+from harness.topology import Topology, detect
+
+if TYPE_CHECKING:
+    from harness.engine.group import Group
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Exit code 0: every stage is published; 2: bad input; 1: a stage failed."""
+    parser = argparse.ArgumentParser(prog="python -m harness.run", description="Run stages that a launch has planned.")
+    parser.add_argument("keys", nargs="+", metavar="KEY", help="stages, in an order in which they can run")
+    parser.add_argument("--store", type=Path, required=True)
+    parser.add_argument("--data", type=Path, help="folder of raw images")
+    parser.add_argument("--workers", type=int, default=1, help="loader threads of each rank")
+    options = parser.parse_args(argv)
+    store = Store(options.store)
+    try:
+        stages = [store.read_spec(key) for key in options.keys]
+        screen = Screen()
+        run_stages(
+            stages,
+            store,
+            detect(),
+            data=options.data,
+            workers=options.workers,
+            listener=lambda stage, event: screen.show(f"{stage.name} {stage.key[:12]}", event),
+        )
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except StageError as error:
+        print(f"failed: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def run_stages(
+    stages: Sequence[Stage],
+    store: Store,
+    topology: Topology,
+    *,
+    data: Path | None,
+    workers: int,
+    listener: Callable[[Stage, Event], None],
+) -> None:
+    """Run the stages in order in one process group; those that are done already are skipped. Rank 0 tells `listener`."""
+    from harness.engine.group import choose_device, join  # torch only where something runs
+
+    device = choose_device(topology)
+    with join(topology, device) as group:
+        for stage in stages:
+            if group.agree("have" if store.done(stage) else "run") == "have":
+                continue
+            journal = Journal(store.journal_path(stage.key), partial(listener, stage)) if topology.leads else Journal(None)
+            with store.aside(stage) if topology.leads else nullcontext() as aside, _journalled(stage, store, topology):
+                context = Context(
+                    topology=topology,
+                    device=device,
+                    folder=Path(group.agree(str(aside))),
+                    journal=journal,
+                    data=data,
+                    workers=workers,
+                )
+                run_stage(stage, store, group, context)
+
+
+def run_stage(stage: Stage, store: Store, group: "Group", context: Context) -> None:
+    """Verify the inputs, run, publish from rank 0, and leave together."""
+    leads, started = context.topology.leads, time.monotonic()
+    ranks = context.topology.world if stage.ranks == "all" else 1
+    context.journal.write("start", stage=stage.name, ranks=ranks)
+    inputs = {child.key: store.artefact(child) for child in stage.inputs()}
+    with group.failing_together():
+        if leads:
+            for child in stage.inputs():
+                store.verify(child)
+    payload: dict[str, Json] = {}
+    if stage.ranks == "all":
+        payload = stage.run(inputs, context)
+    else:
+        with group.failing_together():
+            if leads:
+                payload = stage.run(inputs, context)
+    with group.failing_together():
+        if leads:
+            seconds = round(time.monotonic() - started, 1)
+            store.publish(stage, context.folder, payload, {**provenance(context.device, ranks), "seconds": seconds})
+            context.journal.write("done", stage=stage.name, seconds=seconds)
+
+
+@contextmanager
+def _journalled(stage: Stage, store: Store, topology: Topology) -> Iterator[None]:
+    """Whichever rank meets a failure writes down its reason."""
+    try:
+        yield
+    except BaseException as error:
+        kind = type(error).__name__
+        reason = str(error) if isinstance(error, (UserError, StageError)) else f"{kind}: {error}"
+        Journal(store.journal_path(stage.key)).write("failed", kind=kind, rank=topology.rank, reason=reason)
+        raise
+
+
+if __name__ == "__main__":
+    sys.exit(main())

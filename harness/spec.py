@@ -1,0 +1,144 @@
+"""What a stage is, and its identity: canonical form, key, JSON round trip.
+
+Lives here: `Stage`, `key`, `to_json`, `from_json`. Must not: files, clocks, hosts, anything that is placement.
+
+A spec is a tree of frozen dataclasses, numbers, strings, booleans, None and tuples. The key of a stage is the
+SHA-256 of its canonical form, in which nested stages are replaced by their keys. The whole spec is hashed; a
+field is left out only when it equals its frozen *neutral* value (see `added_field`), never for being a default.
+"""
+
+import dataclasses
+import hashlib
+import json
+import math
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from harness import plugins
+from harness.errors import UserError
+
+if TYPE_CHECKING:
+    from harness.context import Context
+
+Json = Any  # what the json module reads and writes
+
+
+class Stage:
+    """One step of a pipeline: a frozen dataclass (its spec) whose fields may hold the stages it needs.
+
+    `version` is raised when the meaning of the code changes. `ranks` says how many processes the stage can use:
+    "one", or "all" that the launch provides. `run` writes files into `context.folder` and returns a JSON payload.
+    """
+
+    version: ClassVar[int] = 1
+    ranks: ClassVar[str] = "one"
+
+    @cached_property
+    def key(self) -> str:
+        """64 hexadecimal digits that name this stage's artefact."""
+        text = json.dumps(canonical(self), sort_keys=True, separators=(",", ":"), allow_nan=False)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    @property
+    def name(self) -> str:
+        """`train`, `prune`, ...: the file name of the stage."""
+        return plugins.tag_of(type(self)).rpartition(".")[2]
+
+    def inputs(self) -> list["Stage"]:
+        """The stages nested directly in this one, in field order, each once."""
+        found: dict[str, Stage] = {}
+        _collect(self, found, top=True)
+        return list(found.values())
+
+    def run(self, inputs: Mapping[str, Path], context: "Context") -> dict[str, Json]:
+        """Do the work; `inputs` maps the key of each nested stage to its artefact's folder."""
+        raise NotImplementedError
+
+
+def added_field(*, default: Any, neutral: Any) -> Any:
+    """A field added to a published spec: left out of the key while it equals `neutral`, the old behaviour."""
+    return dataclasses.field(default=default, metadata={"neutral": neutral})
+
+
+def canonical(stage: Stage) -> dict[str, Json]:
+    """The form that is hashed and stored: tags for classes, keys for nested stages, lists for tuples."""
+    return {"version": stage.version, **_dataclass(stage)}
+
+
+def to_json(stage: Stage) -> str:
+    """The canonical form as indented text; nested stages are named by key and stored beside it."""
+    return json.dumps(canonical(stage), sort_keys=True, indent=1, allow_nan=False) + "\n"
+
+
+def from_json(text: str, load_stage: Callable[[str], Stage]) -> Stage:
+    """Inverse of `to_json`; `load_stage` fetches a nested stage by its key. Raises UserError on a damaged text."""
+    try:
+        stage = _decode({k: v for k, v in json.loads(text).items() if k != "version"}, load_stage)
+    except (ValueError, TypeError, AttributeError, KeyError) as error:
+        raise UserError(f"not a stage spec: {type(error).__name__} {error}") from error
+    if not isinstance(stage, Stage):
+        raise UserError(f"not a stage spec: {type(stage).__name__}")
+    return stage
+
+
+def model_from_json(value: Json) -> Any:
+    """The spec object behind a plain encoded dataclass that holds no stages (an architecture, say)."""
+    return _decode(value, _no_stage)
+
+
+def encode(value: Any) -> Json:
+    """The canonical form of any value a spec may hold."""
+    if isinstance(value, Stage):
+        return {"stage": value.key}
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return _dataclass(value)
+    if isinstance(value, tuple):
+        return [encode(v) for v in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        raise TypeError(f"a spec holds finite numbers, not {value}")
+    if isinstance(value, float) and value.is_integer():
+        return int(value)  # 1.0 and 1 are the same number and get the same key
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    raise TypeError(f"a spec cannot hold a {type(value).__name__}: {value!r}")
+
+
+def _dataclass(value: Any) -> dict[str, Json]:
+    form: dict[str, Json] = {"spec": plugins.tag_of(type(value))}
+    for field in dataclasses.fields(value):
+        item = getattr(value, field.name)
+        if "neutral" not in field.metadata or item != field.metadata["neutral"]:
+            form[field.name] = encode(item)
+    return form
+
+
+def _decode(value: Json, load_stage: Callable[[str], Stage]) -> Any:
+    if isinstance(value, list):
+        return tuple(_decode(v, load_stage) for v in value)
+    if not isinstance(value, dict):
+        return value
+    if "stage" in value:
+        return load_stage(value["stage"])
+    cls = plugins.class_of(value["spec"])
+    fields: dict[str, Any] = {
+        f.name: f.metadata["neutral"] for f in dataclasses.fields(cls) if "neutral" in f.metadata
+    }
+    fields.update({k: _decode(v, load_stage) for k, v in value.items() if k != "spec"})
+    return cls(**fields)
+
+
+def _no_stage(key: str) -> Stage:
+    raise UserError(f"unexpected nested stage {key[:12]}")
+
+
+def _collect(value: Any, found: dict[str, Stage], *, top: bool = False) -> None:
+    if isinstance(value, Stage) and not top:
+        found[value.key] = value
+    elif isinstance(value, tuple):
+        for item in value:
+            _collect(item, found)
+    elif dataclasses.is_dataclass(value):
+        for field in dataclasses.fields(value):
+            _collect(getattr(value, field.name), found)

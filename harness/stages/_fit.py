@@ -1,0 +1,73 @@
+"""What every stage that trains has in common: network in, trained network on disk out.
+
+Lives here: `fit`. Must not: how the network came to be, or what its loss is.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from torch import nn
+
+from harness.context import Context
+from harness.data.prepared import Prepared
+from harness.errors import StageError, UserError
+from harness.loop import train
+from harness.network import Architecture, read_architecture, read_network, write_weights
+from harness.objective import Objective
+from harness.pruning.mask import hold, masks_of, prunable, zeros
+from harness.recipe import Recipe
+from harness.spec import Json, Stage
+
+if TYPE_CHECKING:
+    from harness.stages.prepare import Prepare
+
+
+def architecture_of(network: object, inputs: Mapping[str, Path]) -> Architecture:
+    """The architecture behind a field that holds a model spec or a stage that made one."""
+    if isinstance(network, Stage):
+        return read_architecture(inputs[network.key])
+    return Architecture(network)
+
+
+def fit(
+    architecture: Architecture,
+    network: nn.Module,
+    objective: Objective,
+    *,
+    data: "Prepare",
+    recipe: Recipe,
+    seed: int,
+    inputs: Mapping[str, Path],
+    context: Context,
+) -> dict[str, Json]:
+    """Train `network`, whose zero weights stay zero, and leave it in `context.folder`.
+
+    Raises StageError if the published file does not hold exactly as many zeros as the network had before.
+    """
+    prepared = Prepared(inputs[data.key])
+    require_classes(architecture, prepared)
+    pruned = zeros(network)
+    hold(network, {name: mask for name, mask in masks_of(network).items() if not mask.all()})
+    losses = train(network, recipe, objective, prepared, seed, context)
+    if not context.topology.leads:
+        return {}
+    publish_network(architecture, network, context.folder, pruned, recipe.augment.size)
+    total = sum(weight.numel() for weight in prunable(network).values())
+    return {"losses": [round(loss, 6) for loss in losses], "zeros": pruned, "prunable": total, "seed": seed}
+
+
+def publish_network(architecture: Architecture, network: nn.Module, folder: Path, pruned: int, image_size: int) -> None:
+    """Write the network, read it back and count its zeros."""
+    architecture.write(folder)
+    write_weights(network, folder)
+    found = zeros(read_network(folder, image_size))
+    if found != pruned:
+        raise StageError(f"{found} prunable weights are zero in the saved file, {pruned} were pruned")
+
+
+def require_classes(architecture: Architecture, prepared: Prepared) -> None:
+    """Refuse a network with fewer outputs than the data have classes."""
+    facts = prepared.facts
+    if architecture.model.classes < facts.classes:
+        raise UserError(f"the network has {architecture.model.classes} outputs, {facts.name} has {facts.classes} classes")

@@ -1,0 +1,60 @@
+"""Stage `prune`: weights out of a trained network, then training on with what remains.
+
+Lives here: the stage. Must not: criteria, thresholds, masks (`harness.criteria`, `harness.pruning`).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from harness.context import Context
+from harness.contracts import Criterion
+from harness.recipe import Recipe
+from harness.spec import Json, Stage
+from harness.stages.prepare import Prepare
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prune(Stage):
+    """Global unstructured pruning up to `sparsity` in all, then `recipe` from its first learning rate on.
+
+    On a dense network this is one-shot; on a pruned one it is the next round of LR rewinding: the weights stay,
+    the schedule starts again (Renda et al., ICLR 2020).
+    """
+
+    ranks: ClassVar[str] = "all"
+
+    network: Stage
+    criterion: Criterion
+    sparsity: float
+    """Share of all prunable weights that is zero afterwards, earlier rounds included."""
+    data: Prepare
+    recipe: Recipe
+    seed: int = 0
+
+    def run(self, inputs: Mapping[str, Path], context: Context) -> dict[str, Json]:
+        import torch
+
+        from harness.network import read_architecture, read_network
+        from harness.objective import CrossEntropy
+        from harness.pruning.mask import apply, masks_of
+        from harness.pruning.threshold import global_masks
+        from harness.stages._fit import fit
+
+        torch.manual_seed(self.seed)
+        folder = inputs[self.network.key]
+        network = read_network(folder, self.recipe.augment.size)
+        objective = CrossEntropy(self.recipe.label_smoothing)
+        scores = self.criterion.score(network, (), objective)
+        apply(network, global_masks(scores, self.sparsity, masks_of(network)))
+        return fit(
+            read_architecture(folder),
+            network,
+            objective,
+            data=self.data,
+            recipe=self.recipe,
+            seed=self.seed,
+            inputs=inputs,
+            context=context,
+        )

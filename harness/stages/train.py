@@ -1,0 +1,47 @@
+"""Stage `train`: a network from scratch on labels alone.
+
+Lives here: the stage. Must not: the loop (`harness.loop`).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from harness.context import Context
+from harness.contracts import Model
+from harness.recipe import Recipe
+from harness.spec import Json, Stage
+from harness.stages.prepare import Prepare
+from harness.stages.student import Student
+
+
+@dataclass(frozen=True, kw_only=True)
+class Train(Stage):
+    """A dense network, initialised and trained under `seed`; the last epoch is kept."""
+
+    ranks: ClassVar[str] = "all"
+
+    network: Model | Student
+    data: Prepare
+    recipe: Recipe
+    seed: int = 0
+
+    def run(self, inputs: Mapping[str, Path], context: Context) -> dict[str, Json]:
+        import torch
+
+        from harness.objective import CrossEntropy
+        from harness.stages._fit import architecture_of, fit
+
+        torch.manual_seed(self.seed)
+        architecture = architecture_of(self.network, inputs)
+        return fit(
+            architecture,
+            architecture.build(self.recipe.augment.size),
+            CrossEntropy(self.recipe.label_smoothing),
+            data=self.data,
+            recipe=self.recipe,
+            seed=self.seed,
+            inputs=inputs,
+            context=context,
+        )

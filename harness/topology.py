@@ -1,0 +1,77 @@
+"""Which process this is among how many: read once from the environment, frozen afterwards.
+
+Lives here: rank facts, with one precedence rule (torchrun's variables, else Slurm's, else submitit's local ones,
+else a single process).
+Must not: process groups, devices, anything of torch.
+"""
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from harness.errors import UserError
+
+_FIRST_PORT, _PORTS = 20_000, 20_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Topology:
+    """`rank` of `world` processes; `local_rank` among those of one node; where rank 0 listens."""
+
+    rank: int = 0
+    world: int = 1
+    local_rank: int = 0
+    master_address: str = "127.0.0.1"
+    master_port: int = 29_500
+
+    @property
+    def leads(self) -> bool:
+        """Whether this is rank 0: the one that publishes, logs and draws."""
+        return self.rank == 0
+
+
+def detect(environment: Mapping[str, str] = os.environ) -> Topology:
+    """The topology of this process. Raises UserError when the variables contradict each other."""
+    if "RANK" in environment:
+        found = Topology(
+            rank=int(environment["RANK"]),
+            world=int(environment["WORLD_SIZE"]),
+            local_rank=int(environment["LOCAL_RANK"]),
+            master_address=environment["MASTER_ADDR"],
+            master_port=int(environment["MASTER_PORT"]),
+        )
+    elif "SLURM_PROCID" in environment and "SLURM_STEP_NODELIST" in environment:
+        found = Topology(
+            rank=int(environment["SLURM_PROCID"]),
+            world=int(environment["SLURM_STEP_NUM_TASKS"]),
+            local_rank=int(environment["SLURM_LOCALID"]),
+            master_address=first_host(environment["SLURM_STEP_NODELIST"]),
+            master_port=slurm_port(environment),
+        )
+    elif "SUBMITIT_LOCAL_GLOBALID" in environment:
+        found = Topology(
+            rank=int(environment["SUBMITIT_LOCAL_GLOBALID"]),
+            world=int(environment["SUBMITIT_LOCAL_NTASKS"]),
+            local_rank=int(environment["SUBMITIT_LOCAL_LOCALID"]),
+            master_port=_FIRST_PORT + int(environment["SUBMITIT_LOCAL_JOB_ID"]) % _PORTS,
+        )
+    else:
+        found = Topology()
+    if not 0 <= found.local_rank <= found.rank < found.world:
+        raise UserError(f"rank {found.rank} (local {found.local_rank}) of {found.world} processes is not possible")
+    return found
+
+
+def first_host(nodelist: str) -> str:
+    """`n[3-5,9],m1` -> `n3`, `n[003-005]` -> `n003`, `alone` -> `alone`."""
+    match = re.match(r"([^\[,]+)(?:\[([0-9]+))?", nodelist)
+    if match is None:
+        raise UserError(f"cannot read the node list {nodelist!r}")
+    return match[1] + (match[2] or "")
+
+
+def slurm_port(environment: Mapping[str, str]) -> int:
+    """A port all ranks agree on; another one for each job, step and requeue, so that a lingering socket is no clash."""
+    numbers = [int(environment.get(name, "0")) for name in ("SLURM_JOB_ID", "SLURM_RESTART_COUNT", "SLURM_STEP_ID")]
+    return _FIRST_PORT + (numbers[0] * 101 + numbers[1] * 13 + numbers[2]) % _PORTS
