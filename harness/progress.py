@@ -14,9 +14,9 @@ from harness.journal import Event
 class Screen:
     """Draws the events of one stage after the other."""
 
-    def __init__(self, stream: TextIO = sys.stdout) -> None:
-        self.stream = stream
-        self.living = stream.isatty()
+    def __init__(self, stream: TextIO | None = None) -> None:
+        self.stream = stream or sys.stdout
+        self.living = self.stream.isatty()
         self._bar: tqdm[None] | None = None
 
     def show(self, label: str, event: Event) -> None:

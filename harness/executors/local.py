@@ -31,6 +31,7 @@ def run(steps: list[Step], placement: Placement) -> None:
     folder = store.root / "logs" / "local"
     followers = {step.stage.key: Follower(store.journal_path(step.stage.key)) for step in missing}
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, len(os.sched_getaffinity(0)) // placement.gpus)))
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # threads that spin for work starve the other ranks
     executor = submitit.LocalExecutor(folder)
     executor.update_parameters(
         tasks_per_node=placement.gpus, gpus_per_node=placement.gpus, timeout_min=placement.minutes

@@ -77,7 +77,7 @@ def _executor(placement: Placement, name: str, *, wide: bool, gpus: int | None) 
         ntasks_per_node=placement.gpus if wide else 1,
         cpus_per_task=placement.workers + 1,
         time=placement.minutes,
-        setup=["export OMP_NUM_THREADS=${SLURM_CPUS_PER_TASK:-1}", "export PYTHONUNBUFFERED=1"],
+        setup=[f"export OMP_NUM_THREADS={placement.workers + 1} OMP_WAIT_POLICY=passive PYTHONUNBUFFERED=1"],
         srun_args=[f"--cpus-per-task={placement.workers + 1}", "--kill-on-bad-exit=1"],
         stderr_to_stdout=True,
         # Without this a job whose input failed waits for ever.

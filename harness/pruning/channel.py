@@ -16,20 +16,17 @@ Record = dict[str, Any]
 """What JSON can hold: {"groups": [{"layer": name, "channels": how many it had, "removed": [indices]}, ...]}."""
 
 
-def prune_channels(
-    model: nn.Module, example: Tensor, channel_sparsity: float, keep: tuple[nn.Module, ...] = ()
-) -> Record:
+def prune_channels(model: nn.Module, example: Tensor, channel_sparsity: float) -> Record:
     """Remove round(share * channels) of every group of coupled layers, in place; returns the record for `replay`.
 
-    Lowest group L2 norm first, judged on the intact network (Fang et al., CVPR 2023), at least one channel stays. The
-    network's outputs and the output channels of the modules in `keep` are never touched. `example`: (B, 3, S, S).
-    Raises UserError if the share is outside (0, 1).
+    Lowest group L2 norm first, judged on the intact network (Fang et al., CVPR 2023); at least one channel stays, and
+    the network's outputs are never touched. `example`: (B, 3, S, S). Raises UserError if the share is outside (0, 1).
     """
     if not 0 < channel_sparsity < 1:
         raise UserError(f"channel sparsity {channel_sparsity} is not between 0 and 1: it is the share to remove")
     importance = tp.importance.GroupMagnitudeImportance(p=2, target_types=[nn.Conv2d, nn.Linear, nn.BatchNorm2d])
     entries = []
-    for layer, group in _groups(_graph(model, example), keep).items():
+    for layer, group in _groups(_graph(model, example)).items():
         scores: Tensor = importance(group)
         count = min(round(channel_sparsity * len(scores)), len(scores) - 1)
         removed = scores.argsort(stable=True)[:count].sort().values.tolist()
@@ -45,7 +42,7 @@ def replay(model: nn.Module, record: Record, example: Tensor) -> None:
     Raises UserError, before anything is removed, if the record is damaged or belongs to another network.
     """
     graph = _graph(model, example)
-    groups = _groups(graph, keep=())
+    groups = _groups(graph)
     for layer, removed in _checked(record, {name: len(group[0].idxs) for name, group in groups.items()}):
         root = groups[layer][0].dep
         graph.get_pruning_group(root.target.module, root.handler, removed).prune(record_history=False)
@@ -62,15 +59,14 @@ def _graph(model: nn.Module, example: Tensor) -> Any:
     return graph
 
 
-def _groups(graph: Any, keep: tuple[nn.Module, ...]) -> dict[str, Any]:
+def _groups(graph: Any) -> dict[str, Any]:
     """The groups of coupled layers that may become narrower, by the name of the layer each starts from.
 
     The last layer's group is not one of them: nothing follows it, so its channels are the network's outputs.
     """
-    kept = [module for part in keep for module in part.modules()]
     names = {module: name for name, module in graph.model.named_modules()}
     groups = {}
-    for group in graph.get_all_groups(ignored_layers=kept, root_module_types=[nn.Conv2d, nn.Linear]):
+    for group in graph.get_all_groups(ignored_layers=[], root_module_types=[nn.Conv2d, nn.Linear]):
         narrowed = [item.dep.target for item in group if graph.is_out_channel_pruning_fn(item.dep.handler)]
         if all(node.outputs for node in narrowed):
             groups[names[group[0].dep.target.module]] = group

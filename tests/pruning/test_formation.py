@@ -66,9 +66,9 @@ def test_the_student_has_as_many_weights_as_the_teacher_kept(
         VGG19,
         ResNet(depth=18, classes=10),
         ResNet(depth=50, classes=10),
-        ResNet(depth=18, classes=10, widths=(16, 16, 24, 24), stem_width=16),
+        ResNet(depth=50, classes=10, widths=(16, 16, 24, 24), stem_width=16),
     ],
-    ids=["vgg19", "resnet18", "resnet50", "resnet18 with equal stages"],
+    ids=["vgg19", "resnet18", "resnet50", "resnet50 with equal stages"],
 )
 def test_a_dense_teacher_forms_itself(spec: VGG | ResNet) -> None:
     assert form_student(spec, sizes(spec)) == spec

@@ -1,0 +1,98 @@
+"""DeepSpeed against its oracle, and pruned weights under both, on two gloo ranks that walk one plan."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from safetensors.numpy import load_file
+
+from harness.criteria.magnitude import Magnitude
+from harness.data.augment import Augment
+from harness.data.digits import Digits
+from harness.distillation.kd import KD
+from harness.models.vgg import VGG
+from harness.recipe import Recipe
+from harness.spec import Stage
+from harness.stages.distill import Distill
+from harness.stages.evaluate import Evaluate
+from harness.stages.prepare import Prepare
+from harness.stages.prune import Prune
+from harness.stages.train import Train
+from harness.store import Store
+from tests.distributed.ranks import run_ranks
+
+DATA = Prepare(source=Digits())
+NETWORK = VGG(blocks=((4,), (8,)), classes=10)
+ONE_STEP = Recipe(
+    epochs=20, global_batch=1024, batch_per_gpu=256, augment=Augment(crop="pad", size=32, flip=False), lr=0.02
+)
+"""An epoch of 1,437 digits holds one global batch: epoch losses are step losses, two micro-batches on each rank."""
+
+DEEPSPEED = Train(network=NETWORK, data=DATA, recipe=ONE_STEP)
+DDP = replace(DEEPSPEED, recipe=replace(ONE_STEP, engine="ddp"))
+ZERO1 = replace(DEEPSPEED, recipe=replace(ONE_STEP, zero_stage=1))
+ZERO2 = replace(DEEPSPEED, recipe=replace(ONE_STEP, zero_stage=2))
+SHORT = replace(ONE_STEP, epochs=5, lr=0.2)
+PRUNED = {
+    stage: Prune(
+        network=DDP, criterion=Magnitude(), sparsity=0.36, data=DATA, recipe=replace(SHORT, zero_stage=stage)
+    )
+    for stage in (0, 1, 2)
+}
+AGAIN = replace(PRUNED[1], network=PRUNED[0], sparsity=0.5904)
+TAUGHT = Distill(student=VGG(blocks=((4,),), classes=10), teacher=AGAIN, method=KD(), data=DATA, recipe=SHORT)
+COUNTED = Evaluate(network=TAUGHT, data=DATA, size=32, batch=7)
+PLAN: list[Stage] = [DATA, DEEPSPEED, DDP, ZERO1, ZERO2, *PRUNED.values(), AGAIN, TAUGHT, COUNTED]
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """All of PLAN, run once by two ranks."""
+    store = Store(tmp_path_factory.mktemp("store"))
+    for code, output in run_ranks(PLAN, store, world=2):
+        assert code == 0, output
+    return store
+
+
+def losses(store: Store, stage: Stage) -> list[float]:
+    found: list[float] = store.manifest(stage)["payload"]["losses"]
+    return found
+
+
+@pytest.mark.parametrize("stage", [DEEPSPEED, ZERO1, ZERO2], ids=["zero 0", "zero 1", "zero 2"])
+def test_deepspeed_and_plain_ddp_agree_for_twenty_steps(store: Store, stage: Stage) -> None:
+    oracle = losses(store, DDP)
+    assert len(oracle) == 20
+    assert oracle[-1] < oracle[0] - 0.1, "nothing was learnt, so nothing was compared"
+    assert losses(store, stage) == pytest.approx(oracle, abs=1e-5)
+
+
+@pytest.mark.parametrize("stage", [*PRUNED.values(), AGAIN], ids=["zero 0", "zero 1", "zero 2", "second round"])
+def test_the_published_file_holds_exactly_the_promised_zeros(store: Store, stage: Prune) -> None:
+    weights = load_file(store.verify(stage) / "weights.safetensors")
+    prunable = [w for name, w in weights.items() if w.ndim > 1]
+    total = sum(w.size for w in prunable)
+    assert sum(int((w == 0).sum()) for w in prunable) == round(stage.sparsity * total)
+    assert any((w != 0).any() for w in prunable)
+
+
+def test_a_pruned_network_did_train_and_its_zeros_stayed_where_they_were(store: Store) -> None:
+    before = load_file(store.verify(DDP) / "weights.safetensors")
+    first = load_file(store.verify(PRUNED[0]) / "weights.safetensors")
+    second = load_file(store.verify(AGAIN) / "weights.safetensors")
+    moved = gone = 0
+    for name in [name for name, w in first.items() if w.ndim > 1]:
+        kept = first[name] != 0
+        moved += int((first[name][kept] != before[name][kept]).sum())
+        gone += int((second[name][~kept] != 0).sum())
+    assert moved > 0
+    assert gone == 0, "a later round revived a removed weight"
+
+
+def test_two_ranks_count_every_image_once(store: Store) -> None:
+    assert store.manifest(COUNTED)["payload"]["n"] == store.manifest(DATA)["payload"]["images"]["val"]
+
+
+def test_the_ranks_are_told_in_provenance_not_in_the_key(store: Store, tmp_path: Path) -> None:
+    assert store.manifest(DDP)["provenance"]["ranks"] == 2
+    assert "ranks" not in Store(tmp_path).artefact(DDP).as_posix()
