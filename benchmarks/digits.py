@@ -17,7 +17,7 @@ from harness.spec import Stage
 from harness.stages.distill import Distill
 from harness.stages.evaluate import Evaluate
 from harness.stages.prepare import Prepare
-from harness.stages.prune import Prune
+from harness.stages.prune import lr_rewinding
 from harness.stages.prune_channels import PruneChannels
 from harness.stages.student import Student
 from harness.stages.train import Train
@@ -42,18 +42,10 @@ def recipe(epochs: int) -> Recipe:
     )
 
 
-def rounds(network: Stage, count: int) -> Prune:
-    """`count` rounds of LR rewinding: each removes a fifth of what remains and trains on."""
-    for done in range(1, count + 1):
-        sparsity = round(1 - 0.8**done, 10)
-        network = Prune(network=network, criterion=Magnitude(), sparsity=sparsity, data=DATA, recipe=recipe(6))
-    return network
-
-
 def full() -> Suite:
-    """Teachers dense, pruned and channel-pruned; students alone and distilled, of a fixed and of a formed architecture."""
+    """Teachers dense, pruned and thinned; students alone and distilled, of a fixed and a formed architecture."""
     dense = Train(network=TEACHER, data=DATA, recipe=recipe(12))
-    pruned36, pruned59 = rounds(dense, 2), rounds(dense, 4)
+    _, pruned36, _, pruned59 = lr_rewinding(dense, rounds=4, criterion=Magnitude(), data=DATA, recipe=recipe(6))
     thin = PruneChannels(network=dense, channel_sparsity=0.5, data=DATA, recipe=recipe(6))
     formed = Student(like=pruned59)
     networks: dict[str, Stage] = {
@@ -62,7 +54,8 @@ def full() -> Suite:
         "pruned teacher, 59 %": pruned59,
         "channel-pruned teacher, half of the channels": thin,
     }
-    for name, student in {"student": STUDENT, "formed student": formed}.items():
+    students: dict[str, VGG | Student] = {"student": STUDENT, "formed student": formed}
+    for name, student in students.items():
         networks |= {
             f"{name} alone": Train(network=student, data=DATA, recipe=recipe(12)),
             f"{name} from the dense teacher": distill(student, dense),

@@ -2,8 +2,8 @@
 
 Command   python launch/imagenet.py --nodes 4 --data DIR            (DIR holds train/<class>/* and val/<class>/*)
 Hardware  four nodes of eight GPUs; a run of 90 epochs on ResNet-50 is the unit, and the plan holds five of them
-Promises  ResNet-50: dense 76.17, 36 % 76.61, 59 % 76.55 (Renda et al., ICLR 2020, released data, 3 trials of 90 epochs a
-          round); ResNet-18 alone 69.76 (torchvision). The other entries have no established value.
+Promises  ResNet-50: dense 76.17, 36 % 76.61, 59 % 76.55 (Renda et al., ICLR 2020, released data, 3 trials of 90 epochs
+          a round); ResNet-18 alone 69.76 (torchvision). The other entries have no established value.
 
 Command   python launch/imagenet.py --nodes 4 --suite smoke --data DIR           any tree of at most 1,000 classes
 Hardware  anything; a few minutes on a small tree
@@ -22,7 +22,7 @@ from harness.spec import Stage
 from harness.stages.distill import Distill
 from harness.stages.evaluate import Evaluate
 from harness.stages.prepare import Prepare
-from harness.stages.prune import Prune
+from harness.stages.prune import lr_rewinding
 from harness.stages.prune_channels import PruneChannels
 from harness.stages.student import Student
 from harness.stages.train import Train
@@ -46,7 +46,9 @@ def full() -> Suite:
         precision="bf16",
     )
     data = Prepare(source=ImageFolder(name="imagenet", classes=1000))
-    entries = pipeline(data, recipe, teacher=ResNet(depth=50, classes=1000), student=ResNet(depth=18, classes=1000), rounds=4)
+    entries = pipeline(
+        data, recipe, teacher=ResNet(depth=50, classes=1000), student=ResNet(depth=18, classes=1000), rounds=4
+    )
     promises = {
         "dense teacher": (76.17, RENDA),
         "pruned teacher, 36 %": (76.61, RENDA),
@@ -85,18 +87,15 @@ def pipeline(data: Prepare, recipe: Recipe, *, teacher: ResNet, student: ResNet,
     size = recipe.augment.size
     dense = Train(network=teacher, data=data, recipe=recipe)
     networks: dict[str, Stage] = {"dense teacher": dense}
-    pruned: Stage = dense
-    for done in range(1, rounds + 1):
-        sparsity = round(1 - 0.8**done, 10)
-        pruned = Prune(network=pruned, criterion=Magnitude(), sparsity=sparsity, data=data, recipe=recipe)
-        if done % 2 == 0:
-            networks[f"pruned teacher, {100 * sparsity:.0f} %"] = pruned
+    pruned = lr_rewinding(dense, rounds=rounds, criterion=Magnitude(), data=data, recipe=recipe)
+    networks |= {f"pruned teacher, {100 * stage.sparsity:.0f} %": stage for stage in pruned[1::2]}
     networks["channel-pruned teacher, half of the channels"] = PruneChannels(
         network=dense, channel_sparsity=0.5, data=data, recipe=recipe
     )
-    for name, architecture in {"student": student, "formed student": Student(like=pruned)}.items():
+    students: dict[str, ResNet | Student] = {"student": student, "formed student": Student(like=pruned[-1])}
+    for name, architecture in students.items():
         networks[f"{name} alone"] = Train(network=architecture, data=data, recipe=recipe)
-        for kind, source in {"dense": dense, "pruned": pruned}.items():
+        for kind, source in (("dense", dense), ("pruned", pruned[-1])):
             networks[f"{name} from the {kind} teacher"] = Distill(
                 student=architecture, teacher=source, method=KD(), data=data, recipe=recipe
             )

@@ -10,7 +10,6 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from harness import plugins
 from harness.benchmark import Suite, find_suite
 from harness.errors import StageError, UserError
 from harness.placement import Placement
@@ -71,7 +70,9 @@ def submit(benchmark: str, suite: str, steps: list[Step], placement: Placement) 
             print(f"job {jobs[step.stage.key]}: {step.title}")
     if "table" in jobs:
         print(f"job {jobs['table']}: the table, in {placement.results}")
-    print(f"logs: {placement.store / 'logs' / 'slurm'}; queue: squeue -u $USER; the same command submits what is missing")
+    print(
+        f"logs: {placement.store / 'logs' / 'slurm'}; queue: squeue -u $USER; the same command submits what is missing"
+    )
 
 
 def execute(executor: str, steps: list[Step], placement: Placement) -> None:
@@ -149,7 +150,7 @@ def _executor(wanted: str) -> str:
 
 def _local_gpus() -> int:
     """GPUs of this machine, without asking torch; one rank where there are none."""
-    return max(1, len([p for p in Path("/dev").glob("nvidia[0-9]*")]))
+    return max(1, len(list(Path("/dev").glob("nvidia[0-9]*"))))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -166,14 +167,18 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("benchmark", help="a module of benchmarks/")
     parser.add_argument("--suite", help="one of the benchmark's suites; the first by default")
     store = Path(os.environ.get("HARNESS_STORE", ROOT / "store"))
-    parser.add_argument("--store", type=Path, default=store, help="folder of artefacts (default: $HARNESS_STORE, else %(default)s)")
+    parser.add_argument(
+        "--store", type=Path, default=store, help="folder of artefacts (default: $HARNESS_STORE, else %(default)s)"
+    )
     parser.add_argument("--results", type=Path, default=ROOT / "results", help="folder of rows and tables")
 
 
 def _add_launch(parser: argparse.ArgumentParser) -> None:
     _add_common(parser)
     parser.add_argument("--nodes", type=_positive, help="machines (default 1)")
-    parser.add_argument("--gpus", type=_positive, help="ranks on each, one per GPU (default: the suite's on Slurm, else this machine's)")
+    parser.add_argument(
+        "--gpus", type=_positive, help="ranks on each, one per GPU (default: the suite's on Slurm, else this machine's)"
+    )
     parser.add_argument("--data", type=Path, help="folder of raw images: train/<class>/* and val/<class>/*")
     parser.add_argument("--executor", choices=EXECUTORS, default="auto", help="auto: Slurm where sbatch is, else local")
     parser.add_argument("--dry-run", action="store_true", help="print the plan and stop")

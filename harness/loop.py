@@ -15,6 +15,7 @@ from harness.data.prepared import Prepared
 from harness.engine.engine import Engine, average_buffers, make_engine
 from harness.engine.group import mean_over_ranks
 from harness.errors import StageError
+from harness.network import place
 from harness.objective import Objective
 from harness.recipe import Recipe
 from harness.schedule import learning_rate
@@ -23,15 +24,16 @@ WATCH_STEPS = 50
 """Losses are read from the device, averaged over ranks and checked this often, and at every epoch's end."""
 
 
-def train(network: nn.Module, recipe: Recipe, objective: Objective, data: Prepared, seed: int, context: Context) -> list[float]:
+def train(
+    network: nn.Module, recipe: Recipe, objective: Objective, data: Prepared, seed: int, context: Context
+) -> list[float]:
     """Train in place; pruned weights must be zero and held already. Returns the mean loss of each epoch.
 
     Raises StageError at the first loss that is not finite, on all ranks together.
     """
     topology = context.topology
     stream = data.train_stream(recipe, seed, context)
-    memory_format = torch.channels_last if recipe.channels_last else torch.contiguous_format
-    network.to(context.device, memory_format=memory_format).train()
+    place(network, context.device, channels_last=recipe.channels_last).train()
     engine = make_engine(network, recipe, topology.world)
     watch = Watch(context, recipe, stream.steps_per_epoch)
     accumulation = recipe.accumulation(topology.world)
@@ -40,7 +42,7 @@ def train(network: nn.Module, recipe: Recipe, objective: Objective, data: Prepar
             for micro, batch in enumerate(stream.epoch(epoch)):
                 step = micro // accumulation
                 lr = learning_rate(recipe, epoch + step / stream.steps_per_epoch)
-                loss = one_batch(engine, objective, batch.images, batch.labels, lr)
+                loss = one_batch(engine, objective, batch.images, batch.labels, lr, recipe.precision)
                 watch.see(epoch, micro, loss)
             watch.end_epoch(epoch)
     finally:
@@ -49,10 +51,16 @@ def train(network: nn.Module, recipe: Recipe, objective: Objective, data: Prepar
     return watch.epoch_losses
 
 
-def one_batch(engine: Engine, objective: Objective, images: torch.Tensor, labels: torch.Tensor, lr: float) -> torch.Tensor:
+def one_batch(
+    engine: Engine, objective: Objective, images: torch.Tensor, labels: torch.Tensor, lr: float, precision: str
+) -> torch.Tensor:
     """Forward, loss, backward (and step, when the global batch is complete) of one micro-batch."""
     logits = engine.forward(images)
-    loss = torch.stack(list(objective(logits.float(), images, labels).values())).sum()
+    with torch.autocast(
+        images.device.type, torch.bfloat16, enabled=precision == "bf16"
+    ):  # for a teacher, if there is one
+        terms = objective(logits.float(), images, labels)
+    loss = torch.stack([term.float() for term in terms.values()]).sum()
     engine.update(loss, lr)
     return loss.detach()
 

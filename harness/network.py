@@ -42,6 +42,12 @@ class Architecture:
         (folder / ARCHITECTURE).write_text(json.dumps(form, sort_keys=True, indent=1) + "\n")
 
 
+def place(network: nn.Module, device: str, *, channels_last: bool) -> nn.Module:
+    """Move a network, in place, to a device and into the memory format its images come in."""
+    memory_format = torch.channels_last if channels_last else torch.contiguous_format
+    return network.to(device, memory_format=memory_format)  # type: ignore[call-overload,no-any-return]  # not in stubs
+
+
 def read_architecture(folder: Path) -> Architecture:
     """Inverse of `Architecture.write`."""
     form = json.loads((folder / ARCHITECTURE).read_text())

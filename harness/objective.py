@@ -9,19 +9,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from harness.contracts import Distillation
+
 
 class Objective(Protocol):
     """Logits (B, classes), images (B, 3, S, S), labels (B,) -> scalar loss terms by name; the loss is their sum."""
 
     def __call__(self, logits: Tensor, images: Tensor, labels: Tensor) -> dict[str, Tensor]: ...
-
-
-class Distillation(Protocol):
-    """A method of `harness.distillation`."""
-
-    def terms(self, student_logits: Tensor, teacher_logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """Scalar loss terms by name."""
-        ...
 
 
 class CrossEntropy:

@@ -1,6 +1,6 @@
 """Under which circumstances an artefact was made.
 
-Lives here: code version, package versions, host. Must not: anything that enters a key; the environment (it holds secrets).
+Lives here: code version, package versions, host. Must not: what enters a key; the environment (it holds secrets).
 """
 
 import platform

@@ -39,7 +39,7 @@ class Recipe:
         parts, rest = divmod(self.global_batch, self.batch_per_gpu * world)
         if rest or parts == 0:
             raise UserError(
-                f"a global batch of {self.global_batch} cannot be split over {world} ranks x {self.batch_per_gpu} images:"
-                f" choose nodes x GPUs that divide {self.global_batch // self.batch_per_gpu}"
+                f"a global batch of {self.global_batch} cannot be split over {world} ranks x {self.batch_per_gpu}"
+                f" images: choose nodes x GPUs that divide {self.global_batch // self.batch_per_gpu}"
             )
         return parts

@@ -63,7 +63,7 @@ def run_stages(
     workers: int,
     listener: Callable[[Stage, Event], None],
 ) -> None:
-    """Run the stages in order in one process group; those that are done already are skipped. Rank 0 tells `listener`."""
+    """Run the stages that are not done, in order, in one process group. Rank 0 tells `listener`."""
     from harness.engine.group import choose_device, join  # torch only where something runs
 
     device = choose_device(topology)
@@ -71,7 +71,9 @@ def run_stages(
         for stage in stages:
             if group.agree("have" if store.done(stage) else "run") == "have":
                 continue
-            journal = Journal(store.journal_path(stage.key), partial(listener, stage)) if topology.leads else Journal(None)
+            journal = (
+                Journal(store.journal_path(stage.key), partial(listener, stage)) if topology.leads else Journal(None)
+            )
             with store.aside(stage) if topology.leads else nullcontext() as aside, _journalled(stage, store, topology):
                 context = Context(
                     topology=topology,

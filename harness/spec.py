@@ -122,9 +122,7 @@ def _decode(value: Json, load_stage: Callable[[str], Stage]) -> Any:
     if "stage" in value:
         return load_stage(value["stage"])
     cls = plugins.class_of(value["spec"])
-    fields: dict[str, Any] = {
-        f.name: f.metadata["neutral"] for f in dataclasses.fields(cls) if "neutral" in f.metadata
-    }
+    fields: dict[str, Any] = {f.name: f.metadata["neutral"] for f in dataclasses.fields(cls) if "neutral" in f.metadata}
     fields.update({k: _decode(v, load_stage) for k, v in value.items() if k != "spec"})
     return cls(**fields)
 

@@ -41,7 +41,9 @@ class Store:
             probe.touch()
             probe.unlink()
         except OSError as error:
-            raise UserError(f"cannot write to the store {self.root}: {error.strerror}; choose one with --store DIR") from error
+            raise UserError(
+                f"cannot write to the store {self.root}: {error.strerror}; choose one with --store DIR"
+            ) from error
 
     def artefact(self, stage: Stage) -> Path:
         """The folder of a finished stage, whether or not it is there yet."""
@@ -65,7 +67,7 @@ class Store:
         return manifest
 
     def verify(self, stage: Stage) -> Path:
-        """The artefact's folder, after every file was read and compared with the manifest. Raises UserError if one differs."""
+        """The artefact's folder, all files compared with the manifest. Raises UserError if one differs."""
         folder = self.artefact(stage)
         for name, expected in self.manifest(stage)["files"].items():
             path = folder / name

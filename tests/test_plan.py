@@ -42,7 +42,7 @@ def test_a_dry_run_needs_neither_slurm_nor_torch_nor_data(tmp_path: Path) -> Non
     """Only the standard library is importable here: -S and -I hide every installed package."""
     started = time.monotonic()
     done = subprocess.run(
-        [sys.executable, "-I", "-S", "launch/imagenet.py", "--nodes", "4", "--dry-run", "--store", str(tmp_path / "no")],
+        [sys.executable, "-I", "-S", "launch/imagenet.py", "--nodes", "4", "--dry-run", "--store", f"{tmp_path}/no"],
         cwd=ROOT, env={"PATH": "/nowhere"}, capture_output=True, text=True,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

@@ -86,7 +86,7 @@ def test_a_raised_version_changes_the_key(monkeypatch: pytest.MonkeyPatch) -> No
     stage = ALL[0]
     before = stage.key
     monkeypatch.setattr(type(stage), "version", stage.version + 1)
-    assert replace(stage).key != before
+    assert replace(stage).key != before  # type: ignore[type-var]
 
 
 def test_whole_numbers_are_the_same_however_they_are_written() -> None:
@@ -133,7 +133,9 @@ class TestAddedField:
         assert self.key(monkeypatch, default=5) != self.key(monkeypatch, default=6)
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"spec": "stages.train"}', '{"spec": "os.path"}', '{"spec": "../x"}'])
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{}", '{"spec": "stages.train"}', '{"spec": "os.path"}', '{"spec": "../x"}']
+)
 def test_a_damaged_spec_is_refused_in_one_line(text: str) -> None:
     with pytest.raises(UserError) as refusal:
         from_json(text, lambda key: pytest.fail(key))

@@ -5,7 +5,9 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -108,20 +110,29 @@ def test_a_damaged_file_is_named(store: Store, stage: Stage, damage: str) -> Non
 def test_every_file_is_flushed_before_the_artefact_appears(
     store: Store, stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """After a power cut a name can be there with no bytes behind it, unless the bytes were flushed before the rename."""
+    """After a power cut a name can be there with no bytes behind it, unless they were flushed before the rename."""
     calls: list[str] = []
-    fsync, rename, replace = os.fsync, os.rename, os.replace
-    monkeypatch.setattr(os, "fsync", lambda fd: calls.append(f"flush {os.readlink(f'/proc/self/fd/{fd}')}") or fsync(fd))
-    monkeypatch.setattr(os, "rename", lambda a, b: calls.append(f"rename {b}") or rename(a, b))
-    monkeypatch.setattr(os, "replace", lambda a, b: calls.append(f"replace {b}") or replace(a, b))
+    for name in ("fsync", "rename", "replace"):
+        monkeypatch.setattr(os, name, recorded(getattr(os, name), calls))
     publish(store, stage)
     target = store.artefact(stage)
     kinds = [(call.split()[0], Path(call.split()[1]).name) for call in calls]
-    assert kinds[0] == ("flush", "a.txt")
+    assert kinds[0] == ("fsync", "a.txt")
     manifest = next(i for i, (kind, name) in enumerate(kinds) if kind == "replace" and name == MANIFEST)
-    assert kinds[manifest - 1][0] == "flush", "the manifest's bytes"
-    assert kinds[manifest + 1][0] == "flush", "the folder that got it"
-    assert calls[-2:] == [f"rename {target}", f"flush {target.parent}"]
+    assert kinds[manifest - 1][0] == "fsync", "the manifest's bytes"
+    assert kinds[manifest + 1][0] == "fsync", "the folder that got it"
+    assert calls[-2:] == [f"rename {target}", f"fsync {target.parent}"]
+
+
+def recorded(call: Callable[..., Any], calls: list[str]) -> Callable[..., Any]:
+    """The same call, noted with the path that it makes durable or visible."""
+
+    def noted(*arguments: Any) -> Any:
+        last = arguments[-1]
+        calls.append(f"{call.__name__} {os.readlink(f'/proc/self/fd/{last}') if isinstance(last, int) else last}")
+        return call(*arguments)
+
+    return noted
 
 
 def test_specs_come_back_by_key(store: Store, stage: Stage) -> None:

@@ -42,12 +42,13 @@ def test_a_requeued_job_listens_elsewhere() -> None:
 
 
 def test_an_impossible_rank_is_refused() -> None:
-    with pytest.raises(UserError, match="rank 4 .* of 4"):
+    with pytest.raises(UserError, match=r"rank 4 .* of 4"):
         detect(TORCHRUN | {"RANK": "4"})
 
 
 @pytest.mark.parametrize(
-    ("nodes", "first"), [("n1", "n1"), ("n[1-4]", "n1"), ("gpu-a[003,7]", "gpu-a003"), ("x,y", "x"), ("a1-b[2-3]", "a1-b2")]
+    ("nodes", "first"),
+    [("n1", "n1"), ("n[1-4]", "n1"), ("gpu-a[003,7]", "gpu-a003"), ("x,y", "x"), ("a1-b[2-3]", "a1-b2")],
 )
 def test_the_first_host_of_a_list(nodes: str, first: str) -> None:
     assert first_host(nodes) == first

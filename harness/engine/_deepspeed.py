@@ -14,12 +14,12 @@ os.environ.setdefault("DEEPSPEED_LOG_LEVEL", "warning")
 if not torch.cuda.is_available():
     os.environ.setdefault("DS_ACCELERATOR", "cpu")
 
-import deepspeed  # noqa: E402  (it reads the environment when imported)
+import deepspeed
 
-from harness.engine.optimizer import set_learning_rate, sgd  # noqa: E402
-from harness.recipe import Recipe  # noqa: E402
+from harness.engine.optimizer import set_learning_rate, sgd
+from harness.recipe import Recipe
 
-# On a CPU DeepSpeed would compile a shared-memory all-reduce for inference at its first use (20-35 s) that training never calls.
+# On a CPU DeepSpeed would spend 20-35 s on compiling a shared-memory all-reduce that training never calls.
 deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
 logging.getLogger("DeepSpeed").setLevel(logging.WARNING)
 
@@ -48,7 +48,7 @@ class DeepSpeedEngine:
 
 
 def configuration(recipe: Recipe, accumulation: int) -> dict[str, Any]:
-    """DeepSpeed's view of a recipe. Autocast rather than `bf16`: that one casts parameters but not BatchNorm's buffers."""
+    """DeepSpeed's view of a recipe. Autocast, for its `bf16` casts parameters but not BatchNorm's buffers."""
     return {
         "train_batch_size": recipe.global_batch,
         "train_micro_batch_size_per_gpu": recipe.batch_per_gpu,

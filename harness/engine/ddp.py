@@ -3,7 +3,7 @@
 Lives here: `DDPEngine`. Must not: anything the oracle does not need.
 """
 
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import nn
@@ -40,6 +40,6 @@ class DDPEngine:
     def close(self) -> None:
         """Nothing to undo: the network is left as it is."""
 
-    def _synchronised(self) -> object:
+    def _synchronised(self) -> AbstractContextManager[None]:
         last = (self.micro_batches + 1) % self.accumulation == 0
         return nullcontext() if last else self.module.no_sync()

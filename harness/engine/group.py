@@ -10,6 +10,7 @@ from datetime import timedelta
 
 import torch
 import torch.distributed as dist
+from torch._C._distributed_c10d import HashStore
 
 from harness.errors import StageError, UserError
 from harness.topology import Topology
@@ -53,7 +54,7 @@ def join(topology: Topology, device: str) -> Iterator[Group]:
     _export(topology)
     backend = "nccl" if device.startswith("cuda") else "gloo"
     if topology.world == 1:
-        dist.init_process_group(backend, store=dist.HashStore(), rank=0, world_size=1, timeout=COLLECTIVE_TIMEOUT)
+        dist.init_process_group(backend, store=HashStore(), rank=0, world_size=1, timeout=COLLECTIVE_TIMEOUT)
     else:
         address = f"tcp://{topology.master_address}:{topology.master_port}"
         dist.init_process_group(
@@ -71,7 +72,9 @@ def choose_device(topology: Topology) -> str:
     if count == 0:
         return "cpu"
     if topology.local_rank >= count:
-        raise UserError(f"rank {topology.rank} is number {topology.local_rank} on a machine with {count} GPUs: ask for fewer ranks")
+        raise UserError(
+            f"rank {topology.rank} is number {topology.local_rank} on a machine with {count} GPUs: ask for fewer ranks"
+        )
     return f"cuda:{topology.local_rank}"
 
 

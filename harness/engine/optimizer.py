@@ -11,9 +11,7 @@ from harness.recipe import Recipe
 
 def sgd(network: nn.Module, recipe: Recipe) -> torch.optim.SGD:
     """SGD with weight decay on convolution and linear weights only, chosen by module type, never by name."""
-    decayed = {
-        id(module.weight) for module in network.modules() if isinstance(module, (nn.Conv2d, nn.Linear))
-    }
+    decayed = {id(module.weight) for module in network.modules() if isinstance(module, (nn.Conv2d, nn.Linear))}
     trained = [p for p in network.parameters() if p.requires_grad]
     groups = [
         {"params": [p for p in trained if id(p) in decayed], "weight_decay": recipe.weight_decay},

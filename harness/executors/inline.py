@@ -3,8 +3,8 @@
 Lives here: the executor. Must not: processes.
 """
 
-from harness.plan import Step
 from harness.placement import Placement
+from harness.plan import Step
 from harness.progress import Screen
 from harness.run import run_stages
 from harness.store import Store

@@ -37,7 +37,7 @@ def run(steps: list[Step], placement: Placement) -> None:
         tasks_per_node=placement.gpus, gpus_per_node=placement.gpus, timeout_min=placement.minutes
     )
     # The body is a command that names stages, not a pickled closure, so submitit's results are not used either.
-    job = executor._submit_command(command(missing, placement))
+    job: submitit.Job[None] = executor._submit_command(command(missing, placement))
     screen = Screen()
     try:
         failure = _watch(job, missing, followers, screen)
@@ -60,7 +60,7 @@ def command(missing: list[Step], placement: Placement) -> str:
 
 
 def _watch(
-    job: "submitit.Job[None]", missing: list[Step], followers: dict[str, Follower], screen: Screen
+    job: submitit.Job[None], missing: list[Step], followers: dict[str, Follower], screen: Screen
 ) -> UserError | StageError | None:
     """Draw until the ranks have ended; the first failure they told of, if any."""
     failure: UserError | StageError | None = None

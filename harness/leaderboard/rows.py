@@ -13,7 +13,7 @@ from harness.store import Store, replace_file
 
 
 def collect(benchmark: str, suite_name: str, suite: Suite, store: Store, results: Path) -> int:
-    """Write a row for every finished evaluation of the suite; a row that is there already keeps its text. Returns how many are unfinished."""
+    """Write a row for every finished evaluation of the suite. Returns how many are not finished."""
     folder = results / "rows" / benchmark
     unfinished = 0
     for position, entry in enumerate(suite.entries):

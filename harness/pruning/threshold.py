@@ -44,11 +44,6 @@ def global_masks(scores: dict[str, Tensor], sparsity: float, masks: Masks | None
     return kept
 
 
-def rounds(n: int, share: float = 0.2) -> float:
-    """The sparsity after `n` rounds that each remove `share` of what is left: 1 - (1 - share)^n, to ten decimals."""
-    return round(1 - (1 - share) ** n, 10)
-
-
 def _keys(score: Tensor, mask: Tensor | None) -> Tensor:
     """Flat int32 keys in the order of the scores; removed weights come first."""
     bits = score.detach().flatten().float().add(0.0).view(torch.int32)  # + 0.0: -0.0 and 0.0 are one score

@@ -70,4 +70,6 @@ def require_classes(architecture: Architecture, prepared: Prepared) -> None:
     """Refuse a network with fewer outputs than the data have classes."""
     facts = prepared.facts
     if architecture.model.classes < facts.classes:
-        raise UserError(f"the network has {architecture.model.classes} outputs, {facts.name} has {facts.classes} classes")
+        raise UserError(
+            f"the network has {architecture.model.classes} outputs, {facts.name} has {facts.classes} classes"
+        )

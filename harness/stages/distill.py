@@ -32,7 +32,7 @@ class Distill(Stage):
     def run(self, inputs: Mapping[str, Path], context: Context) -> dict[str, Json]:
         import torch
 
-        from harness.network import read_network
+        from harness.network import place, read_network
         from harness.objective import Distilled
         from harness.stages._fit import architecture_of, fit
 
@@ -40,9 +40,8 @@ class Distill(Stage):
         size = self.recipe.augment.size
         architecture = architecture_of(self.student, inputs)
         network = architecture.build(size)
-        teacher = read_network(inputs[self.teacher.key], size).to(
-            context.device, memory_format=torch.channels_last if self.recipe.channels_last else torch.contiguous_format
-        )
+        teacher = read_network(inputs[self.teacher.key], size)
+        place(teacher, context.device, channels_last=self.recipe.channels_last)
         return fit(
             architecture,
             network,

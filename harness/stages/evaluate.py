@@ -63,8 +63,9 @@ class Evaluate(Stage):
         from harness.engine.group import sum_over_ranks
         from harness.errors import StageError
         from harness.metrics import correct
+        from harness.network import place
 
-        network.to(context.device, memory_format=torch.channels_last).eval()
+        place(network, context.device, channels_last=True).eval()
         hits1 = hits5 = n = 0
         with torch.inference_mode():
             for batch in prepared.eval_stream(self.split, self.size, self.resize_ratio, self.batch, context):

@@ -39,7 +39,9 @@ class PruneChannels(Stage):
         folder, size = inputs[self.network.key], self.recipe.augment.size
         dense = read_architecture(folder)
         if dense.channels is not None:
-            raise UserError(f"{self.network.name} {self.network.key[:12]} has lost channels already: prune the dense network")
+            raise UserError(
+                f"{self.network.name} {self.network.key[:12]} has lost channels already: prune the dense network"
+            )
         network = read_network(folder, size)
         record = prune_channels(network, torch.zeros(1, 3, size, size), self.channel_sparsity)
         return fit(

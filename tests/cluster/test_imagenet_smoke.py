@@ -31,7 +31,16 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def launch(slurm: SlurmCluster, folder: Path) -> Launch:
     """Types the command; returns the lines it printed."""
-    command = [sys.executable, "launch/imagenet.py", "--nodes", "4", "--suite", "smoke", "--data", str(folder / "photos")]
+    command = [
+        sys.executable,
+        "launch/imagenet.py",
+        "--nodes",
+        "4",
+        "--suite",
+        "smoke",
+        "--data",
+        str(folder / "photos"),
+    ]
     command += ["--store", str(folder / "store"), "--results", str(folder / "results"), "--minutes", "60"]
 
     def run() -> list[str]:

@@ -34,9 +34,7 @@ ZERO1 = replace(DEEPSPEED, recipe=replace(ONE_STEP, zero_stage=1))
 ZERO2 = replace(DEEPSPEED, recipe=replace(ONE_STEP, zero_stage=2))
 SHORT = replace(ONE_STEP, epochs=5, lr=0.2)
 PRUNED = {
-    stage: Prune(
-        network=DDP, criterion=Magnitude(), sparsity=0.36, data=DATA, recipe=replace(SHORT, zero_stage=stage)
-    )
+    stage: Prune(network=DDP, criterion=Magnitude(), sparsity=0.36, data=DATA, recipe=replace(SHORT, zero_stage=stage))
     for stage in (0, 1, 2)
 }
 AGAIN = replace(PRUNED[1], network=PRUNED[0], sparsity=0.5904)

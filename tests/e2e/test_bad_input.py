@@ -30,7 +30,16 @@ def refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[...,
 
 
 def smoke(data: Path | None, *more: str) -> list[str]:
-    return ["launch", "imagenet", "--suite", "smoke", *(["--data", str(data)] if data else []), "--executor", "inline", *more]
+    return [
+        "launch",
+        "imagenet",
+        "--suite",
+        "smoke",
+        *(["--data", str(data)] if data else []),
+        "--executor",
+        "inline",
+        *more,
+    ]
 
 
 def test_names_that_are_nearly_right(refused: Callable[..., str]) -> None:
@@ -71,7 +80,9 @@ def test_batches_that_nodes_and_gpus_do_not_divide(refused: Callable[..., str]) 
     assert "global batch of 1024 cannot be split over 24 ranks x 32 images" in line
 
 
-def test_slurm_where_there_is_none(refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch, photo_tree: Tree) -> None:
+def test_slurm_where_there_is_none(
+    refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch, photo_tree: Tree
+) -> None:
     monkeypatch.setenv("PATH", os.path.dirname(os.__file__))
     assert "no sbatch" in refused(*smoke(photo_tree())[:-2], "--executor", "slurm")
 

@@ -11,9 +11,9 @@ import pytest
 from harness.data.augment import Augment
 from harness.data.digits import Digits
 from harness.errors import StageError, UserError
+from harness.executors import local
 from harness.models.vgg import VGG
 from harness.placement import Placement
-from harness.executors import local
 from harness.plan import make_plan
 from harness.recipe import Recipe
 from harness.run import run_stages
@@ -26,7 +26,9 @@ from harness.topology import Topology
 from tests.distributed.ranks import start_ranks
 
 DATA = Prepare(source=Digits())
-RECIPE = Recipe(epochs=2, augment=Augment(crop="none", size=32, flip=False), global_batch=64, batch_per_gpu=64, engine="ddp")
+RECIPE = Recipe(
+    epochs=2, augment=Augment(crop="none", size=32, flip=False), global_batch=64, batch_per_gpu=64, engine="ddp"
+)
 TRAIN = Train(network=VGG(blocks=((2,),), classes=10), data=DATA, recipe=RECIPE)
 
 
@@ -58,7 +60,7 @@ def test_a_damaged_image_file_is_refused_before_training(store: Store) -> None:
     content = bytearray(beton.read_bytes())
     content[-1000] ^= 1
     beton.write_bytes(content)
-    with pytest.raises(UserError, match="train.beton is damaged or missing"):
+    with pytest.raises(UserError, match=r"train\.beton is damaged or missing"):
         run(store, TRAIN)
     assert artefacts(store) == {DATA.key}
 

@@ -17,7 +17,9 @@ HERE = Path(__file__).parent
 
 def suites() -> list[tuple[str, str]]:
     """Every (benchmark, suite)."""
-    modules = sorted(p.stem for folder in benchmarks.__path__ for p in Path(folder).glob("*.py") if p.stem != "__init__")
+    modules = sorted(
+        p.stem for folder in benchmarks.__path__ for p in Path(folder).glob("*.py") if p.stem != "__init__"
+    )
     return [(name, suite) for name in modules for suite in importlib.import_module(f"benchmarks.{name}").SUITES]
 
 

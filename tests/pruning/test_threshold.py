@@ -9,7 +9,7 @@ from harness.criteria.magnitude import Magnitude
 from harness.errors import StageError, UserError
 from harness.models.resnet import ResNet
 from harness.pruning import mask
-from harness.pruning.threshold import global_masks, rounds
+from harness.pruning.threshold import global_masks
 
 
 def random_scores(seed: int = 0) -> dict[str, Tensor]:
@@ -73,12 +73,10 @@ def test_what_was_removed_counts_and_is_never_revived() -> None:
     assert same(global_masks(fresh, 0.5, masks), masks)  # already there: nothing to do
 
 
-def test_twenty_percent_rounds_reach_36_59_and_79_percent() -> None:
-    assert [rounds(n) for n in (0, 1, 2, 4, 7)] == [0.0, 0.2, 0.36, 0.5904, 0.7902848]
-    assert rounds(2, share=0.5) == 0.75
+def test_seven_rounds_of_twenty_percent_remove_79_percent() -> None:
     masks = None
     for n in range(1, 8):
-        masks = global_masks(random_scores(seed=n), rounds(n), masks)
+        masks = global_masks(random_scores(seed=n), 1 - 0.8**n, masks)
     assert masks is not None and removed(masks) == round(0.7902848 * 3190)
 
 
