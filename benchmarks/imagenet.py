@@ -46,9 +46,8 @@ def full() -> Suite:
         precision="bf16",
     )
     data = Prepare(source=ImageFolder(name="imagenet", classes=1000))
-    entries = pipeline(
-        data, recipe, teacher=ResNet(depth=50, classes=1000), student=ResNet(depth=18, classes=1000), rounds=4
-    )
+    teacher, student = ResNet(depth=50, classes=1000), ResNet(depth=18, classes=1000)
+    entries = pipeline(data, recipe, teacher=teacher, student=student, rounds=(2, 4), controls=True)
     promises = {
         "dense teacher": (76.17, RENDA),
         "pruned teacher, 36 %": (76.61, RENDA),
@@ -79,26 +78,34 @@ def smoke() -> Suite:
     data = Prepare(source=ImageFolder(name="imagenet-smoke", max_side=160))
     teacher = ResNet(depth=50, classes=1000, widths=(8, 16, 32, 64), stem_width=16)
     student = ResNet(depth=18, classes=1000, widths=(8, 16, 32, 64), stem_width=16)
-    return Suite(entries=pipeline(data, recipe, teacher=teacher, student=student, rounds=2), gpus=1)
+    return Suite(entries=pipeline(data, recipe, teacher=teacher, student=student, rounds=(1,), controls=False), gpus=1)
 
 
-def pipeline(data: Prepare, recipe: Recipe, *, teacher: ResNet, student: ResNet, rounds: int) -> tuple[Entry, ...]:
-    """Teacher dense, pruned (every second round of LR rewinding) and thinned; students alone and distilled."""
-    size = recipe.augment.size
+def pipeline(
+    data: Prepare, recipe: Recipe, *, teacher: ResNet, student: ResNet, rounds: tuple[int, ...], controls: bool
+) -> tuple[Entry, ...]:
+    """Teachers dense, after some rounds of LR rewinding, and thinned; students from the last pruned one.
+
+    The controls are the same students alone and from the dense teacher.
+    """
     dense = Train(network=teacher, data=data, recipe=recipe)
+    pruned = lr_rewinding(dense, rounds=rounds[-1], criterion=Magnitude(), data=data, recipe=recipe)
     networks: dict[str, Stage] = {"dense teacher": dense}
-    pruned = lr_rewinding(dense, rounds=rounds, criterion=Magnitude(), data=data, recipe=recipe)
-    networks |= {f"pruned teacher, {100 * stage.sparsity:.0f} %": stage for stage in pruned[1::2]}
+    networks |= {f"pruned teacher, {100 * pruned[n - 1].sparsity:.0f} %": pruned[n - 1] for n in rounds}
     networks["channel-pruned teacher, half of the channels"] = PruneChannels(
         network=dense, channel_sparsity=0.5, data=data, recipe=recipe
     )
+    teachers: dict[str, Stage] = {"dense": dense} if controls else {}
+    teachers["pruned"] = pruned[-1]
     students: dict[str, ResNet | Student] = {"student": student, "formed student": Student(like=pruned[-1])}
     for name, architecture in students.items():
-        networks[f"{name} alone"] = Train(network=architecture, data=data, recipe=recipe)
-        for kind, source in (("dense", dense), ("pruned", pruned[-1])):
+        if controls:
+            networks[f"{name} alone"] = Train(network=architecture, data=data, recipe=recipe)
+        for kind, source in teachers.items():
             networks[f"{name} from the {kind} teacher"] = Distill(
                 student=architecture, teacher=source, method=KD(), data=data, recipe=recipe
             )
+    size = recipe.augment.size
     return tuple(
         Entry(name=name, evaluate=Evaluate(network=network, data=data, size=size, resize_ratio=0.875))
         for name, network in networks.items()

@@ -58,8 +58,10 @@ class ImageFolder:
             for name in names[here]:
                 if name not in names[there]:
                     raise UserError(f"class {name!r} is in {root / here} but not in {root / there}: it must be in both")
-        if self.classes is not None and len(names["train"]) != self.classes:
-            found = len(names["train"])
+        found = len(names["train"])
+        if found == 0:
+            raise UserError(f"data folder {root} holds no class folders: {_WANTED}")
+        if self.classes not in (None, found):
             raise UserError(f"data folder {root} holds {found} classes, {self.name} has {self.classes}: {_WANTED}")
         for split in names:
             for name in names[split]:

@@ -12,6 +12,8 @@ from harness.errors import UserError
 from harness.row import Row
 from harness.store import replace_file
 
+HEAD = ["entry", "top-1 %", "95 % interval", "top-5 %", "n", "parameters", "nonzeros", "MACs", "seed", "promised"]
+
 
 def write_tables(benchmark: str, suite: str, rows: list[Row], results: Path, *, default_suite: str) -> list[Path]:
     """Write `results/<benchmark>.csv` and `.md` (`<benchmark>-<suite>` for a suite that is not the default)."""
@@ -33,26 +35,22 @@ def to_csv(rows: list[Row]) -> str:
 
 def to_markdown(rows: list[Row]) -> str:
     """Entries with accuracy and its interval, size and cost."""
-    head = ["entry", "top-1 %", "95 % interval", "top-5 %", "n", "parameters", "nonzeros", "MACs", "seed", "promised"]
-    lines = [[*_cells(row)] for row in rows]
-    rule = ["---", *["---:"] * (len(head) - 1)]
-    return "".join("| " + " | ".join(line) + " |\n" for line in [head, rule, *lines])
+    rule = ["---", *["---:"] * (len(HEAD) - 1)]
+    lines = [[cell.replace("|", "\\|") for cell in _cells(row)] for row in rows]
+    return "".join("| " + " | ".join(line) + " |\n" for line in [HEAD, rule, *lines])
 
 
 def to_text(rows: list[Row]) -> str:
-    """The Markdown table with its columns aligned, for a terminal."""
-    table = [[cell.strip() for cell in line.strip("|\n").split(" | ")] for line in to_markdown(rows).splitlines()]
-    table.pop(1)
-    widths = [max(len(line[i]) for line in table) for i in range(len(table[0]))]
-    return "\n".join(
-        "  ".join([line[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(line[1:], widths[1:], strict=True))])
-        for line in table
-    )
+    """The same with its columns aligned, for a terminal."""
+    lines = [HEAD, *(_cells(row) for row in rows)]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(HEAD))]
+    aligned = ([line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])] for line in lines)
+    return "\n".join("  ".join(cells) for cells in aligned)
 
 
 def _cells(row: Row) -> list[str]:
     return [
-        row.entry.replace("|", "\\|"),
+        row.entry,
         f"{row.top1:.2f}",
         f"{row.top1_low:.2f} .. {row.top1_high:.2f}",
         f"{row.top5:.2f}",

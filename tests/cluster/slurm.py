@@ -48,7 +48,7 @@ SlurmdSpoolDir={folder}/%n
 SlurmctldPidFile={folder}/ctl.pid
 SlurmdPidFile={folder}/%n.pid
 SchedulerParameters=sched_interval=1,bf_interval=1
-MinJobAge=300
+MinJobAge=86400
 JobRequeue=1
 ReturnToService=2
 KillWait=5

@@ -82,13 +82,13 @@ def test_every_stage_is_a_job_and_every_job_ends_well(jobs: dict[str, str], fold
 def test_the_four_ranks_worked_as_one(jobs: dict[str, str], folder: Path) -> None:
     wide = [json.loads(p.read_text()) for p in (folder / "store").glob("train/??/*/manifest.json")]
     assert [manifest["provenance"]["ranks"] for manifest in wide] == [4] * len(wide)
-    assert len(wide) == 3
+    assert len(wide) == 1
 
 
 def test_the_table_counts_every_validation_image_once(jobs: dict[str, str], folder: Path) -> None:
     with open(folder / "results" / "imagenet-smoke.csv") as file:
         rows = list(csv.DictReader(file))
-    assert len(rows) == 9
+    assert len(rows) == 5
     assert {int(row["n"]) for row in rows} == {CLASSES * VAL}
     assert {int(row["ranks"]) for row in rows} == {4}
     assert (folder / "results" / "imagenet-smoke.md").read_text().count("\n") == 2 + len(rows)

@@ -55,6 +55,16 @@ def test_empty_folder(folder: ImageFolder, tmp_path: Path) -> None:
     assert f"{tmp_path} has no train/ folder: pass --data DIR" in complaint(folder, tmp_path)
 
 
+def test_splits_without_classes(tmp_path: Path) -> None:
+    (tmp_path / "train").mkdir()
+    (tmp_path / "val").mkdir()
+    assert f"{tmp_path} holds no class folders: pass --data DIR" in complaint(ImageFolder(name="any"), tmp_path)
+
+
+def test_the_folder_may_decide_how_many_classes(photos: Path) -> None:
+    ImageFolder(name="any").check(photos)
+
+
 def test_no_val(folder: ImageFolder, tree: Path) -> None:
     shutil.rmtree(tree / "val")
     assert f"{tree} has no val/ folder" in complaint(folder, tree)
