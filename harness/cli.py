@@ -49,7 +49,7 @@ def launch(options: argparse.Namespace) -> None:
         return
     if any(not step.done for step in steps):
         store.require_writable()
-        require_data(steps, placement.data)
+        require_data(steps, placement.data, store)
         store.write_specs([step.stage for step in steps])
         if _executor(options.executor) == "slurm":
             submit(options.benchmark, name, steps, placement)
@@ -117,12 +117,18 @@ def require_shape(steps: list[Step], world: int) -> None:
                 raise UserError(f"{step.title}: {error}") from error
 
 
-def require_data(steps: list[Step], data: Path | None) -> None:
+def require_data(steps: list[Step], data: Path | None, store: Store) -> None:
     """Raise UserError if a data folder is missing or odd, or is not the one the store was prepared from."""
     for step in steps:
         source = getattr(step.stage, "source", None)
-        if source is not None and not step.done:
+        if source is None:
+            continue
+        if not step.done:
             source.check(data)
+        elif data is not None and source.listing(data) != store.manifest(step.stage)["payload"]["listing"]:
+            raise UserError(
+                f"{store.root} holds {source.name} prepared from other images than {data}: use another --store"
+            )
 
 
 def _placement(options: argparse.Namespace, suite: Suite) -> Placement:

@@ -4,7 +4,6 @@ Lives here: `FolderImages` and the way from any picture to RGB. Must not: checks
 """
 
 import hashlib
-import os
 from functools import cached_property
 from pathlib import Path
 
@@ -12,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from harness.data.image_folder import class_names, is_image
+from harness.data.image_folder import class_names, image_names
 from harness.errors import UserError
 
 
@@ -25,7 +24,7 @@ class FolderImages:
         self._folder = folder
         self._names: list[str] = []
         for label, name in enumerate(self.class_names):
-            found = sorted(f"{name}/{entry.name}" for entry in os.scandir(folder / name) if is_image(entry))
+            found = [f"{name}/{image}" for image in image_names(folder / name)]
             self._names += found
             self.labels += [label] * len(found)
 

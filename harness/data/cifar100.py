@@ -31,6 +31,10 @@ class Cifar100:
         if root is None:
             raise UserError("cifar100 needs a data folder: pass --data DIR that holds or may receive cifar-100-python/")
 
+    def listing(self, root: Path | None) -> str:
+        """Always the same: the set is."""
+        return self.name
+
     def split(self, split: Split, root: Path | None) -> "ArrayImages":
         """The images of one split; `val` is the official test set. Downloads what is absent."""
         from torchvision.datasets import CIFAR100

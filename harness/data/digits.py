@@ -32,6 +32,10 @@ class Digits:
     def check(self, root: Path | None) -> None:
         """Nothing to check: the data come with a package."""
 
+    def listing(self, root: Path | None) -> str:
+        """Always the same: the set is."""
+        return self.name
+
     def split(self, split: Split, root: Path | None) -> "ArrayImages":
         """The images of one split; `root` is not needed."""
         import numpy as np

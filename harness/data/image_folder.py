@@ -3,6 +3,7 @@
 Lives here: `ImageFolder` and the checks of a data folder. Must not: decoding (`harness.data._folder`).
 """
 
+import hashlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,6 +40,16 @@ class ImageFolder:
         """Raise UserError, naming the place, unless `root` holds both splits with the same `classes` classes."""
         self._checked(root)
 
+    def listing(self, root: Path | None) -> str:
+        """SHA-256 over the names of the classes and how many images each has, in both splits."""
+        folder = self._checked(root)
+        counts = [
+            (split, name, len(image_names(folder / split / name)))
+            for split in ("train", "val")
+            for name in class_names(folder / split)
+        ]
+        return hashlib.sha256(repr(counts).encode()).hexdigest()
+
     def split(self, split: Split, root: Path | None) -> "FolderImages":
         """The images of one split, after `check`."""
         from harness.data._folder import FolderImages
@@ -65,9 +76,8 @@ class ImageFolder:
             raise UserError(f"data folder {root} holds {found} classes, {self.name} has {self.classes}: {_WANTED}")
         for split in names:
             for name in names[split]:
-                with os.scandir(root / split / name) as entries:
-                    if not any(is_image(entry) for entry in entries):
-                        raise UserError(f"class folder {root / split / name} holds no images: add some or remove it")
+                if not image_names(root / split / name):
+                    raise UserError(f"class folder {root / split / name} holds no images: add some or remove it")
         return root
 
 
@@ -76,6 +86,6 @@ def class_names(folder: Path) -> list[str]:
     return sorted(e.name for e in os.scandir(folder) if e.is_dir() and not e.name.startswith("."))
 
 
-def is_image(entry: os.DirEntry[str]) -> bool:
-    """Whether a name looks like a picture; nothing is opened."""
-    return entry.name.lower().endswith(SUFFIXES) and not entry.name.startswith(".")
+def image_names(folder: Path) -> list[str]:
+    """The files of a class whose names look like pictures, sorted; nothing is opened."""
+    return sorted(name for name in os.listdir(folder) if name.lower().endswith(SUFFIXES) and not name.startswith("."))

@@ -24,6 +24,9 @@ class Facts:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     fingerprint: str
+    """Of file names and sizes, or of pixels."""
+    listing: str
+    """Of what lies in which class; quick to compare with a folder."""
 
     def write(self, folder: Path) -> None:
         """Leave `data.json` in the folder."""

@@ -68,5 +68,8 @@ class Source(Protocol):
     def check(self, root: Path | None) -> None:
         """Raise UserError if `root` does not hold this dataset. Quick: decodes nothing, needs the stdlib alone."""
 
+    def listing(self, root: Path | None) -> str:
+        """Changes when images come or go; as quick as `check`, so a launch can tell one folder from another."""
+
     def split(self, split: Split, root: Path | None) -> Images:
         """The images of one split. Raises UserError as `check` does."""

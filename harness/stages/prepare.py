@@ -48,6 +48,7 @@ class Prepare(Stage):
             mean=self.source.mean,
             std=self.source.std,
             fingerprint=hashlib.sha256("".join(images.fingerprint for images in splits.values()).encode()).hexdigest(),
+            listing=self.source.listing(context.data),
         )
         facts.write(context.folder)
         return asdict(facts)

@@ -1,7 +1,6 @@
 """DeepSpeed against its oracle, and pruned weights under both, on two gloo ranks that walk one plan."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from safetensors.numpy import load_file

@@ -14,7 +14,8 @@ from harness.row import Row, from_json, to_json
 
 ROW = Row(
     benchmark="toy", suite="full", entry="a | b", position=0, dataset="d", seed=3,
-    top1=91.5, top1_low=89.25, top1_high=93.5, top5=99.0, n=1000, parameters=12345, nonzeros=1234, sparsity=0.9, macs=10**9,
+    top1=91.5, top1_low=89.25, top1_high=93.5, top5=99.0, n=1000,
+    parameters=12345, nonzeros=1234, sparsity=0.9, macs=10**9,
     promised=None, source=None, key="ab" * 32, fingerprint="cd" * 32, ranks=4, device="cpu",
     git_hash=None, git_dirty=None, versions={"torch": "2.13.0", "python": "3.11.7"},
 )  # fmt: skip
