@@ -71,7 +71,6 @@ def full() -> Suite:
             )
             for name, network in networks.items()
         ),
-        gpus=1,
     )
 
 

@@ -62,6 +62,7 @@ def full() -> Suite:
             for entry in entries
         ),
         gpus=8,
+        workers=8,
     )
 
 
@@ -78,7 +79,7 @@ def smoke() -> Suite:
     data = Prepare(source=ImageFolder(name="imagenet-smoke", max_side=160))
     teacher = ResNet(depth=50, classes=1000, widths=(8, 16, 32, 64), stem_width=16)
     student = ResNet(depth=18, classes=1000, widths=(8, 16, 32, 64), stem_width=16)
-    return Suite(entries=pipeline(data, recipe, teacher=teacher, student=student, rounds=(1,), controls=False), gpus=1)
+    return Suite(entries=pipeline(data, recipe, teacher=teacher, student=student, rounds=(1,), controls=False))
 
 
 def pipeline(

@@ -28,10 +28,13 @@ class Entry:
 
 @dataclass(frozen=True, kw_only=True)
 class Suite:
-    """The entries of one table, in its order; `gpus` is the usual number of ranks on a node."""
+    """The entries of one table, in its order, and the usual shape of a node."""
 
     entries: tuple[Entry, ...]
-    gpus: int
+    gpus: int = 1
+    """Ranks on a node."""
+    workers: int = 1
+    """Loader threads of each rank."""
 
 
 def find_suite(benchmark: str, suite: str | None) -> tuple[str, Suite]:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from harness.benchmark import Suite, find_suite
-from harness.errors import StageError, UserError
+from harness.errors import UserError, exit_code
 from harness.placement import Placement
 from harness.plan import Step, make_plan, render
 from harness.store import Store
@@ -21,20 +21,9 @@ EXECUTORS = ("auto", "slurm", "local", "inline")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command. Exit code 0: done; 2: bad input, one line on stderr; 1: a stage failed."""
+    """Run a command; see `harness.errors.exit_code`."""
     options = _parser().parse_args(argv)
-    try:
-        options.run(options)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except StageError as error:
-        print(f"failed: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("interrupted; the same command goes on from the last finished stage", file=sys.stderr)
-        return 130
-    return 0
+    return exit_code(lambda: options.run(options))
 
 
 def launch(options: argparse.Namespace) -> None:
@@ -139,7 +128,7 @@ def _placement(options: argparse.Namespace, suite: Suite) -> Placement:
         data=options.data,
         nodes=options.nodes or 1,
         gpus=options.gpus or (suite.gpus if slurm else _local_gpus()),
-        workers=options.workers,
+        workers=options.workers or suite.workers,
         minutes=options.minutes,
         partition=options.partition,
         account=options.account,
@@ -188,7 +177,7 @@ def _add_launch(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", type=Path, help="folder of raw images: train/<class>/* and val/<class>/*")
     parser.add_argument("--executor", choices=EXECUTORS, default="auto", help="auto: Slurm where sbatch is, else local")
     parser.add_argument("--dry-run", action="store_true", help="print the plan and stop")
-    parser.add_argument("--workers", type=_positive, default=1, help="loader threads of each rank (default 1)")
+    parser.add_argument("--workers", type=_positive, help="loader threads of each rank (default: the suite's)")
     site = parser.add_argument_group("Slurm")
     site.add_argument("--minutes", type=_positive, default=24 * 60, help="time limit of a job (default: a day)")
     for name in ("partition", "account", "qos", "constraint"):

@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from harness.objective import Objective
-
 
 class Model(Protocol):
     """An architecture spec in `harness/models`."""
@@ -25,11 +23,19 @@ class Model(Protocol):
         ...
 
 
+class Objective(Protocol):
+    """What training minimises; `harness.objective` holds them."""
+
+    def __call__(self, logits: "Tensor", images: "Tensor", labels: "Tensor") -> "dict[str, Tensor]":
+        """Logits (B, classes), images (B, 3, S, S), labels (B,) -> scalar loss terms by name; the loss is their sum."""
+        ...
+
+
 class Criterion(Protocol):
     """A pruning criterion in `harness/criteria`."""
 
     def score(
-        self, model: "nn.Module", batches: "Iterable[tuple[Tensor, Tensor]]", objective: "Objective"
+        self, model: "nn.Module", batches: "Iterable[tuple[Tensor, Tensor]]", objective: Objective
     ) -> "dict[str, Tensor]":
         """A finite score of the same shape for every prunable weight; the lowest are removed first."""
         ...

@@ -7,10 +7,9 @@ import json
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-from harness.spec import Json
-
-Event = dict[str, Json]
+Event = dict[str, Any]
 
 
 class Journal:
@@ -20,7 +19,7 @@ class Journal:
         self.path = path
         self.listener = listener
 
-    def write(self, event: str, **facts: Json) -> None:
+    def write(self, event: str, **facts: Any) -> None:
         """Append one event; a line is written in one call, so readers never see half of it."""
         entry: Event = {"event": event, "time": round(time.time(), 3), **facts}
         if self.path is not None:

@@ -3,19 +3,11 @@
 Lives here: the objectives the training loop calls. Must not: formulas of methods (`harness.distillation`), backward.
 """
 
-from typing import Protocol
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from harness.contracts import Distillation
-
-
-class Objective(Protocol):
-    """Logits (B, classes), images (B, 3, S, S), labels (B,) -> scalar loss terms by name; the loss is their sum."""
-
-    def __call__(self, logits: Tensor, images: Tensor, labels: Tensor) -> dict[str, Tensor]: ...
 
 
 class CrossEntropy:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.context import Context
-from harness.errors import StageError, UserError
+from harness.errors import StageError, UserError, exit_code
 from harness.journal import Event, Journal
 from harness.progress import Screen
 from harness.provenance import provenance
@@ -26,32 +26,26 @@ if TYPE_CHECKING:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Exit code 0: every stage is published; 2: bad input; 1: a stage failed."""
+    """Run the stages that the command line names; see `harness.errors.exit_code`."""
     parser = argparse.ArgumentParser(prog="python -m harness.run", description="Run stages that a launch has planned.")
     parser.add_argument("keys", nargs="+", metavar="KEY", help="stages, in an order in which they can run")
     parser.add_argument("--store", type=Path, required=True)
     parser.add_argument("--data", type=Path, help="folder of raw images")
     parser.add_argument("--workers", type=int, default=1, help="loader threads of each rank")
     options = parser.parse_args(argv)
-    store = Store(options.store)
-    try:
-        stages = [store.read_spec(key) for key in options.keys]
-        screen = Screen()
+    store, screen = Store(options.store), Screen()
+
+    def work() -> None:
         run_stages(
-            stages,
+            [store.read_spec(key) for key in options.keys],
             store,
             detect(),
             data=options.data,
             workers=options.workers,
             listener=lambda stage, event: screen.show(f"{stage.name} {stage.key[:12]}", event),
         )
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except StageError as error:
-        print(f"failed: {error}", file=sys.stderr)
-        return 1
-    return 0
+
+    return exit_code(work)
 
 
 def run_stages(

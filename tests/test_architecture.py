@@ -39,6 +39,7 @@ FLOORS = {
     "harness.engine": 2,
     "harness.network": 2,
     "harness.loop": 2,
+    "harness.watch": 2,
     # 3: stages
     "harness.stages": 3,
     # 4: running

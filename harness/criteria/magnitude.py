@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from harness.objective import Objective
+    from harness.contracts import Objective
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from harness.data.image_folder import class_names, image_names
+from harness.data._listing import class_names, image_names
 from harness.errors import UserError
 
 

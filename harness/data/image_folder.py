@@ -4,18 +4,17 @@ Lives here: `ImageFolder` and the checks of a data folder. Must not: decoding (`
 """
 
 import hashlib
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from harness.data._listing import class_names, image_names
 from harness.data.source import Split
 from harness.errors import UserError
 
 if TYPE_CHECKING:
     from harness.data._folder import FolderImages
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
 _WANTED = "pass --data DIR holding train/<class>/* and val/<class>/*"
 
 
@@ -79,13 +78,3 @@ class ImageFolder:
                 if not image_names(root / split / name):
                     raise UserError(f"class folder {root / split / name} holds no images: add some or remove it")
         return root
-
-
-def class_names(folder: Path) -> list[str]:
-    """The classes of a split, sorted; hidden folders and plain files are none."""
-    return sorted(e.name for e in os.scandir(folder) if e.is_dir() and not e.name.startswith("."))
-
-
-def image_names(folder: Path) -> list[str]:
-    """The files of a class whose names look like pictures, sorted; nothing is opened."""
-    return sorted(name for name in os.listdir(folder) if name.lower().endswith(SUFFIXES) and not name.startswith("."))

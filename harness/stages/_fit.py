@@ -5,16 +5,16 @@ Lives here: `fit`. Must not: how the network came to be, or what its loss is.
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from torch import nn
 
 from harness.context import Context
+from harness.contracts import Objective
 from harness.data.prepared import Prepared
 from harness.errors import StageError, UserError
 from harness.loop import train
 from harness.network import Architecture, read_architecture, read_network, write_weights
-from harness.objective import Objective
 from harness.pruning.mask import hold, masks_of, prunable, zeros
 from harness.recipe import Recipe
 from harness.spec import Json, Stage
@@ -30,31 +30,39 @@ def architecture_of(network: object, inputs: Mapping[str, Path]) -> Architecture
     return Architecture(network)
 
 
+class Training(Protocol):
+    """A stage that trains."""
+
+    @property
+    def data(self) -> "Prepare": ...
+    @property
+    def recipe(self) -> Recipe: ...
+    @property
+    def seed(self) -> int: ...
+
+
 def fit(
+    stage: Training,
     architecture: Architecture,
     network: nn.Module,
     objective: Objective,
-    *,
-    data: "Prepare",
-    recipe: Recipe,
-    seed: int,
     inputs: Mapping[str, Path],
     context: Context,
 ) -> dict[str, Json]:
-    """Train `network`, whose zero weights stay zero, and leave it in `context.folder`.
+    """Train `network`, whose zero weights stay zero, as `stage` says, and leave it in `context.folder`.
 
     Raises StageError if the published file does not hold exactly as many zeros as the network had before.
     """
-    prepared = Prepared(inputs[data.key])
+    prepared = Prepared(inputs[stage.data.key])
     require_classes(architecture, prepared)
     pruned = zeros(network)
     hold(network, {name: mask for name, mask in masks_of(network).items() if not mask.all()})
-    losses = train(network, recipe, objective, prepared, seed, context)
+    losses = train(network, stage.recipe, objective, prepared, stage.seed, context)
     if not context.topology.leads:
         return {}
-    publish_network(architecture, network, context.folder, pruned, recipe.augment.size)
+    publish_network(architecture, network, context.folder, pruned, stage.recipe.augment.size)
     total = sum(weight.numel() for weight in prunable(network).values())
-    return {"losses": [round(loss, 6) for loss in losses], "zeros": pruned, "prunable": total, "seed": seed}
+    return {"losses": [round(loss, 6) for loss in losses], "zeros": pruned, "prunable": total, "seed": stage.seed}
 
 
 def publish_network(architecture: Architecture, network: nn.Module, folder: Path, pruned: int, image_size: int) -> None:

@@ -42,13 +42,4 @@ class Distill(Stage):
         network = architecture.build(size)
         teacher = read_network(inputs[self.teacher.key], size)
         place(teacher, context.device, channels_last=self.recipe.channels_last)
-        return fit(
-            architecture,
-            network,
-            Distilled(self.method, teacher),
-            data=self.data,
-            recipe=self.recipe,
-            seed=self.seed,
-            inputs=inputs,
-            context=context,
-        )
+        return fit(self, architecture, network, Distilled(self.method, teacher), inputs, context)

@@ -48,16 +48,7 @@ class Prune(Stage):
         objective = CrossEntropy(self.recipe.label_smoothing)
         scores = self.criterion.score(network, (), objective)
         apply(network, global_masks(scores, self.sparsity, masks_of(network)))
-        return fit(
-            read_architecture(folder),
-            network,
-            objective,
-            data=self.data,
-            recipe=self.recipe,
-            seed=self.seed,
-            inputs=inputs,
-            context=context,
-        )
+        return fit(self, read_architecture(folder), network, objective, inputs, context)
 
 
 def lr_rewinding(network: Stage, *, rounds: int, criterion: Criterion, data: Prepare, recipe: Recipe) -> list[Prune]:

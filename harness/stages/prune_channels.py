@@ -44,13 +44,5 @@ class PruneChannels(Stage):
             )
         network = read_network(folder, size)
         record = prune_channels(network, torch.zeros(1, 3, size, size), self.channel_sparsity)
-        return fit(
-            Architecture(dense.model, record),
-            network,
-            CrossEntropy(self.recipe.label_smoothing),
-            data=self.data,
-            recipe=self.recipe,
-            seed=self.seed,
-            inputs=inputs,
-            context=context,
-        )
+        objective = CrossEntropy(self.recipe.label_smoothing)
+        return fit(self, Architecture(dense.model, record), network, objective, inputs, context)

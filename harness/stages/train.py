@@ -35,13 +35,5 @@ class Train(Stage):
 
         torch.manual_seed(self.seed)
         architecture = architecture_of(self.network, inputs)
-        return fit(
-            architecture,
-            architecture.build(self.recipe.augment.size),
-            CrossEntropy(self.recipe.label_smoothing),
-            data=self.data,
-            recipe=self.recipe,
-            seed=self.seed,
-            inputs=inputs,
-            context=context,
-        )
+        network = architecture.build(self.recipe.augment.size)
+        return fit(self, architecture, network, CrossEntropy(self.recipe.label_smoothing), inputs, context)

@@ -58,7 +58,7 @@ EnforcePartLimits=ALL
 {nodes}
 PartitionName=main Nodes=ALL Default=YES DefaultTime=10 MaxTime=UNLIMITED State=UP
 """
-_NODE = "NodeName={name} NodeAddr={address} CPUs=8 CoresPerSocket=8 RealMemory=64000 State=UNKNOWN"
+_NODE = "NodeName={name} NodeAddr={address} CPUs=2 CoresPerSocket=2 RealMemory=64000 State=UNKNOWN"
 
 
 def why_not() -> str | None:
