@@ -44,9 +44,9 @@ def recipe(epochs: int) -> Recipe:
 
 def full() -> Suite:
     """Teachers dense, pruned and thinned; students alone and distilled, of a fixed and a formed architecture."""
-    dense = Train(network=TEACHER, data=DATA, recipe=recipe(12))
-    _, pruned36, _, pruned59 = lr_rewinding(dense, rounds=4, criterion=Magnitude(), data=DATA, recipe=recipe(6))
-    thin = PruneChannels(network=dense, channel_sparsity=0.5, data=DATA, recipe=recipe(6))
+    dense = Train(network=TEACHER, data=DATA, recipe=recipe(9))
+    _, pruned36, _, pruned59 = lr_rewinding(dense, rounds=4, criterion=Magnitude(), data=DATA, recipe=recipe(4))
+    thin = PruneChannels(network=dense, channel_sparsity=0.5, data=DATA, recipe=recipe(4))
     formed = Student(like=pruned59)
     networks: dict[str, Stage] = {
         "dense teacher": dense,
@@ -57,7 +57,7 @@ def full() -> Suite:
     students: dict[str, VGG | Student] = {"student": STUDENT, "formed student": formed}
     for name, student in students.items():
         networks |= {
-            f"{name} alone": Train(network=student, data=DATA, recipe=recipe(12)),
+            f"{name} alone": Train(network=student, data=DATA, recipe=recipe(9)),
             f"{name} from the dense teacher": distill(student, dense),
             f"{name} from the pruned teacher, 59 %": distill(student, pruned59),
         }
@@ -76,7 +76,7 @@ def full() -> Suite:
 
 def distill(student: VGG | Student, teacher: Stage) -> Distill:
     """The settings of No & Park: temperature 10, weight 0.95."""
-    return Distill(student=student, teacher=teacher, method=KD(), data=DATA, recipe=recipe(12))
+    return Distill(student=student, teacher=teacher, method=KD(), data=DATA, recipe=recipe(9))
 
 
 SUITES = {"full": full}

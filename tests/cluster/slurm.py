@@ -147,7 +147,9 @@ class SlurmCluster:
         """Give every machine and this host a cable to the switch, then let the machines go on."""
         switch = str(self.machines["switch"].pid)
         _ip("link", "add", self._cable, "type", "veth", "peer", "name", "host", "netns", switch)
-        self._opened.callback(_ip, "link", "delete", self._cable)
+        self._opened.callback(
+            subprocess.run, ["ip", "link", "delete", self._cable], capture_output=True
+        )  # or it is gone
         _ip("address", "add", str(host), "dev", self._cable)
         _ip("link", "set", self._cable, "up")
         for name in ("ctl", *NODES):
