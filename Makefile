@@ -24,8 +24,8 @@ export MPLCONFIGDIR := $(CACHE)/matplotlib
 help: ## list the targets
 	@awk -F ' *:[^#]*## *' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
 
-demo: setup ## set up, then run the whole pipeline on the digits set, to a table and a page
-	$(PYTHON) launch/digits.py
+demo: setup ## set up, then run the whole pipeline on the digits set, to a table
+	$(PYTHON) launch/digits.py --executor local
 
 test: slurm check ## set up, with Slurm if possible, then run the checks and all tests
 	$(PYTHON) -m pytest

@@ -6,13 +6,14 @@ Lives here: arguments, the order of a launch, exit codes. Must not: science; fla
 import argparse
 import os
 import shutil
+import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from harness.benchmark import Suite, find_suite
 from harness.errors import UserError, exit_code
-from harness.placement import Placement
+from harness.placement import Placement, visible_gpus
 from harness.plan import Step, make_plan, render
 from harness.store import Store
 
@@ -29,7 +30,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def launch(options: argparse.Namespace) -> None:
     """Plan; then print the plan, or run or submit what is missing and draw the table."""
     name, suite = find_suite(options.benchmark, options.suite)
-    placement = _placement(options, suite)
+    executor = choose_executor(options.executor, dry_run=options.dry_run, nodes=options.nodes)
+    placement = _placement(options, suite, executor)
     store = Store(placement.store)
     steps = make_plan(((entry.name, entry.evaluate) for entry in suite.entries), store)
     require_shape(steps, placement.world)
@@ -40,10 +42,10 @@ def launch(options: argparse.Namespace) -> None:
         store.require_writable()
         require_data(steps, placement.data, store)
         store.write_specs([step.stage for step in steps])
-        if _executor(options.executor) == "slurm":
+        if executor == "slurm":
             submit(options.benchmark, name, steps, placement)
             return
-        execute(_executor(options.executor), steps, placement)
+        execute(executor, steps, placement)
     draw(options.benchmark, name, suite, placement)
 
 
@@ -53,12 +55,7 @@ def submit(benchmark: str, suite: str, steps: list[Step], placement: Placement) 
 
     table = [sys.executable, "-m", "harness.cli", "leaderboard", benchmark, "--suite", suite]
     table += ["--store", str(placement.store.resolve()), "--results", str(placement.results.resolve())]
-    jobs = slurm.submit(steps, placement, table)
-    for step in steps:
-        if step.stage.key in jobs:
-            print(f"job {jobs[step.stage.key]}: {step.title}")
-    if "table" in jobs:
-        print(f"job {jobs['table']}: the table, in {placement.results}")
+    slurm.submit(steps, placement, table, f"{benchmark}-{suite}", announce=print)
     print(
         f"logs: {placement.store / 'logs' / 'slurm'}; queue: squeue -u $USER; the same command submits what is missing"
     )
@@ -83,7 +80,8 @@ def draw(benchmark: str, suite_name: str, suite: Suite, placement: Placement) ->
 
     default_suite, _ = find_suite(benchmark, None)
     unfinished = collect(benchmark, suite_name, suite, Store(placement.store), placement.results)
-    rows = read_rows(benchmark, suite_name, placement.results)
+    keys = {entry.evaluate.key for entry in suite.entries}
+    rows = read_rows(benchmark, keys, placement.results)
     paths = write_tables(benchmark, suite_name, rows, placement.results, default_suite=default_suite)
     print(to_text(rows))
     print(f"{len(rows)} rows, {unfinished} entries unfinished; written: {', '.join(str(path) for path in paths)}")
@@ -120,32 +118,41 @@ def require_data(steps: list[Step], data: Path | None, store: Store) -> None:
             )
 
 
-def _placement(options: argparse.Namespace, suite: Suite) -> Placement:
-    slurm = _executor(options.executor) == "slurm" or options.nodes is not None
+def _placement(options: argparse.Namespace, suite: Suite, executor: str) -> Placement:
     return Placement(
         store=options.store,
         results=options.results,
         data=options.data,
-        nodes=options.nodes or 1,
-        gpus=options.gpus or (suite.gpus if slurm else _local_gpus()),
+        nodes=options.nodes,
+        gpus=options.gpus or (suite.gpus if executor == "slurm" else min(suite.gpus, max(1, len(visible_gpus())))),
         workers=options.workers or suite.workers,
         minutes=options.minutes,
         partition=options.partition,
         account=options.account,
         qos=options.qos,
         constraint=options.constraint,
+        sbatch=tuple(options.sbatch),
+        setup=tuple(options.setup),
     )
 
 
-def _executor(wanted: str) -> str:
+def choose_executor(wanted: str, *, dry_run: bool, nodes: int) -> str:
+    """`auto` is Slurm where its commands answer, else local. A dry run asks nobody: several nodes mean Slurm."""
     if wanted != "auto":
         return wanted
-    return "slurm" if shutil.which("sbatch") else "local"
+    if dry_run:
+        return "slurm" if nodes > 1 or shutil.which("sbatch") else "local"
+    return "slurm" if slurm_answers() else "local"
 
 
-def _local_gpus() -> int:
-    """GPUs of this machine, without asking torch; one rank where there are none."""
-    return max(1, len(list(Path("/dev").glob("nvidia[0-9]*"))))
+def slurm_answers() -> bool:
+    """Whether this machine belongs to a cluster: the commands may be installed where none is."""
+    if shutil.which("sbatch") is None:
+        return False
+    try:
+        return subprocess.run(["sinfo", "-h"], capture_output=True, timeout=10).returncode == 0
+    except (OSError, subprocess.TimeoutExpired):
+        return False
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -170,18 +177,24 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
 
 def _add_launch(parser: argparse.ArgumentParser) -> None:
     _add_common(parser)
-    parser.add_argument("--nodes", type=_positive, help="machines (default 1)")
+    parser.add_argument("--nodes", type=_positive, default=1, help="machines (default 1)")
     parser.add_argument(
         "--gpus", type=_positive, help="ranks on each, one per GPU (default: the suite's on Slurm, else this machine's)"
     )
     parser.add_argument("--data", type=Path, help="folder of raw images: train/<class>/* and val/<class>/*")
-    parser.add_argument("--executor", choices=EXECUTORS, default="auto", help="auto: Slurm where sbatch is, else local")
+    parser.add_argument(
+        "--executor", choices=EXECUTORS, default="auto", help="auto: Slurm where it answers, else local"
+    )
     parser.add_argument("--dry-run", action="store_true", help="print the plan and stop")
     parser.add_argument("--workers", type=_positive, help="loader threads of each rank (default: the suite's)")
     site = parser.add_argument_group("Slurm")
     site.add_argument("--minutes", type=_positive, default=24 * 60, help="time limit of a job (default: a day)")
     for name in ("partition", "account", "qos", "constraint"):
         site.add_argument(f"--{name}")
+    site.add_argument("--sbatch", action="append", default=[], metavar="KEY=VALUE", help="any other option of sbatch")
+    site.add_argument(
+        "--setup", action="append", default=[], metavar="LINE", help="shell line before the job's command"
+    )
     parser.set_defaults(run=launch)
 
 

@@ -1,6 +1,6 @@
 """What a network costs, in numbers that no machine changes.
 
-Lives here: parameters, nonzeros, MACs. Must not: latency, which is measured (`harness.stages.measure`).
+Lives here: parameters, nonzeros, MACs. Must not: anything that is measured.
 """
 
 import copy

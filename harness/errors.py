@@ -22,6 +22,9 @@ def exit_code(work: Callable[[], None]) -> int:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except ModuleNotFoundError as error:
+        print(f"error: {error}: run `make setup`, then `. .venv/bin/activate`", file=sys.stderr)
+        return 2
     except StageError as error:
         print(f"failed: {error}", file=sys.stderr)
         return 1

@@ -4,16 +4,22 @@ Lives here: exact counts and their uncertainty. Must not: loops over data, sums 
 """
 
 import math
+from typing import TYPE_CHECKING
 
-from torch import Tensor
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _Z95 = 1.959963984540054  # 97.5 % quantile of the normal distribution
 
 
-def correct(logits: Tensor, labels: Tensor, k: int) -> int:
-    """How many of the labels (B,) are among the `k` largest logits (B, classes); `k` is capped at the classes."""
-    best = logits.topk(min(k, logits.shape[1]), dim=1).indices
-    return int((best == labels.unsqueeze(1)).sum())
+def correct(logits: "Tensor", labels: "Tensor", ks: tuple[int, ...]) -> "Tensor":
+    """For each k, how many labels (B,) are among the k largest logits (B, classes): int64 (len(ks),), on their device.
+
+    A k above the number of classes counts them all.
+    """
+    best = logits.topk(min(max(ks), logits.shape[1]), dim=1).indices
+    hits = (best == labels.unsqueeze(1)).cumsum(1).sum(0)
+    return hits[[min(k, len(hits)) - 1 for k in ks]]
 
 
 def wilson(hits: int, n: int) -> tuple[float, float]:

@@ -1,8 +1,9 @@
 """Where a launch runs: everything the command line says that is not science.
 
-Lives here: `Placement`. Must not: anything that enters a key.
+Lives here: `Placement`, the GPUs of this machine. Must not: anything that enters a key.
 """
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,8 +26,20 @@ class Placement:
     account: str | None = None
     qos: str | None = None
     constraint: str | None = None
+    sbatch: tuple[str, ...] = ()
+    """Further options of sbatch, KEY=VALUE."""
+    setup: tuple[str, ...] = ()
+    """Shell lines of the site that run before a job's command."""
 
     @property
     def world(self) -> int:
         """Ranks in all."""
         return self.nodes * self.gpus
+
+
+def visible_gpus() -> list[int]:
+    """Numbers of this machine's NVIDIA GPUs that a program may use, found without torch."""
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if named is None:
+        return list(range(len(list(Path("/dev").glob("nvidia[0-9]*")))))
+    return [int(number) for number in named.split(",") if number.strip().isdigit()]

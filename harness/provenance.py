@@ -13,8 +13,8 @@ from harness.spec import Json
 PACKAGES = ("torch", "torchvision", "deepspeed", "ffcv", "numpy", "torch-pruning", "submitit")
 
 
-def provenance(device: str, world: int) -> dict[str, Json]:
-    """Facts that travel with every artefact and row."""
+def provenance(device: str) -> dict[str, Json]:
+    """Facts that travel with every artefact and row; `device` is the model's name for a GPU."""
     commit, dirty = git_state(Path(__file__).parent.parent)
     return {
         "git_hash": commit,
@@ -23,7 +23,6 @@ def provenance(device: str, world: int) -> dict[str, Json]:
         "host": platform.node(),
         "machine": platform.machine(),
         "device": device,
-        "ranks": world,
     }
 
 

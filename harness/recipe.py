@@ -6,6 +6,7 @@ Lives here: `Recipe` and the arithmetic of its batches. Must not: the loop, the 
 from dataclasses import dataclass
 from typing import Literal
 
+from harness.choices import require_choices
 from harness.data.augment import Augment
 from harness.errors import UserError
 
@@ -33,6 +34,16 @@ class Recipe:
     channels_last: bool = True
     engine: Literal["deepspeed", "ddp"] = "deepspeed"
     zero_stage: Literal[0, 1, 2] = 0
+
+    def __post_init__(self) -> None:
+        require_choices(self)
+        if min(self.epochs, self.global_batch, self.batch_per_gpu) < 1 or not 0 <= self.warmup_epochs <= self.epochs:
+            raise UserError(
+                f"epochs {self.epochs}, warmup_epochs {self.warmup_epochs}, global_batch {self.global_batch} and"
+                f" batch_per_gpu {self.batch_per_gpu} make no recipe"
+            )
+        if self.schedule == "cosine" and self.milestones:
+            raise UserError(f"milestones {self.milestones} belong to the step schedule, this one is cosine")
 
     def accumulation(self, world: int) -> int:
         """Micro-batches each of `world` ranks adds up for one update. Raises UserError if they do not divide."""

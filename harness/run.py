@@ -4,9 +4,10 @@ Lives here: skip, verify, run, publish. Must not: what a stage does, or where it
 """
 
 import argparse
+import signal
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
@@ -32,7 +33,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--store", type=Path, required=True)
     parser.add_argument("--data", type=Path, help="folder of raw images")
     parser.add_argument("--workers", type=int, default=1, help="loader threads of each rank")
+    parser.add_argument("--need-gpu", action="store_true", help="refuse to run on a CPU")
     options = parser.parse_args(argv)
+    signal.signal(signal.SIGTERM, _end)
+    signal.signal(signal.SIGUSR2, signal.SIG_IGN)  # sent ahead of a time limit; what is nearly done may yet end in time
     store, screen = Store(options.store), Screen()
 
     def work() -> None:
@@ -42,6 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             detect(),
             data=options.data,
             workers=options.workers,
+            need_gpu=options.need_gpu,
             listener=lambda stage, event: screen.show(f"{stage.name} {stage.key[:12]}", event),
         )
 
@@ -56,11 +61,13 @@ def run_stages(
     data: Path | None,
     workers: int,
     listener: Callable[[Stage, Event], None],
+    need_gpu: bool = False,
 ) -> None:
     """Run the stages that are not done, in order, in one process group. Rank 0 tells `listener`."""
-    from harness.engine.group import choose_device, join  # torch only where something runs
+    from harness.engine.group import choose_device, device_name, join  # torch only where something runs
 
-    device = choose_device(topology)
+    device = choose_device(topology, need_gpu=need_gpu)
+    made_by = provenance(device_name(device))  # now: what runs is the code as it is at the start
     with join(topology, device) as group:
         for stage in stages:
             if group.agree("have" if store.done(stage) else "run") == "have":
@@ -77,10 +84,10 @@ def run_stages(
                     data=data,
                     workers=workers,
                 )
-                run_stage(stage, store, group, context)
+                run_stage(stage, store, group, context, made_by)
 
 
-def run_stage(stage: Stage, store: Store, group: "Group", context: Context) -> None:
+def run_stage(stage: Stage, store: Store, group: "Group", context: Context, made_by: Mapping[str, Json]) -> None:
     """Verify the inputs, run, publish from rank 0, and leave together."""
     leads, started = context.topology.leads, time.monotonic()
     ranks = context.topology.world if stage.ranks == "all" else 1
@@ -100,7 +107,7 @@ def run_stage(stage: Stage, store: Store, group: "Group", context: Context) -> N
     with group.failing_together():
         if leads:
             seconds = round(time.monotonic() - started, 1)
-            store.publish(stage, context.folder, payload, {**provenance(context.device, ranks), "seconds": seconds})
+            store.publish(stage, context.folder, payload, {**made_by, "ranks": ranks, "seconds": seconds})
             context.journal.write("done", stage=stage.name, seconds=seconds)
 
 
@@ -113,7 +120,14 @@ def _journalled(stage: Stage, store: Store, topology: Topology) -> Iterator[None
         kind = type(error).__name__
         reason = str(error) if isinstance(error, (UserError, StageError)) else f"{kind}: {error}"
         Journal(store.journal_path(stage.key)).write("failed", kind=kind, rank=topology.rank, reason=reason)
+        if isinstance(error, OSError):  # a full disk, a lost file system
+            raise StageError(reason) from error
         raise
+
+
+def _end(*_: object) -> None:
+    """On SIGTERM: leave through every `finally`, so that nothing half-made stays."""
+    sys.exit(143)
 
 
 if __name__ == "__main__":

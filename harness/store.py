@@ -63,6 +63,10 @@ class Store:
         path = self.artefact(stage) / MANIFEST
         try:
             manifest: dict[str, Json] = json.loads(path.read_text())
+        except OSError as error:
+            raise UserError(
+                f"{stage.name} {stage.key[:12]} is not in the store {self.root}: launch it first"
+            ) from error
         except ValueError as error:
             raise UserError(f"{path} is damaged ({error}): delete its folder and run again") from error
         return manifest
@@ -94,8 +98,15 @@ class Store:
 
     @contextmanager
     def aside(self, stage: Stage) -> Iterator[Path]:
-        """A fresh folder to build an artefact in; removed on the way out unless it was published."""
-        folder = self.root / "aside" / f"{stage.name}-{stage.key[:12]}-{os.getpid()}-{secrets.token_hex(4)}"
+        """A fresh folder to build an artefact in; removed on the way out unless it was published.
+
+        What a killed process of this machine left of the same stage is removed first.
+        """
+        mine = f"{stage.name}-{stage.key[:12]}-{os.uname().nodename}-"
+        for left in (self.root / "aside").glob(f"{mine}*"):
+            if not Path("/proc", left.name.removeprefix(mine).partition("-")[0]).exists():
+                shutil.rmtree(left, ignore_errors=True)
+        folder = self.root / "aside" / f"{mine}{os.getpid()}-{secrets.token_hex(4)}"
         folder.mkdir(parents=True)
         try:
             yield folder

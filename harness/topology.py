@@ -1,16 +1,18 @@
 """Which process this is among how many: read once from the environment, frozen afterwards.
 
-Lives here: rank facts, with one precedence rule (torchrun's variables, else Slurm's, else submitit's local ones,
-else a single process).
+Lives here: rank facts, with one precedence rule: submitit's local variables, else those of a Slurm job of ours, else
+torchrun's, else a single process. What we start ourselves comes first, for the others leak in from the shell around it.
 Must not: process groups, devices, anything of torch.
 """
 
 import os
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from harness.errors import UserError
+
+SLURM_MASTER = "HARNESS_MASTER"
+"""Set by our batch files to the name of the job's first node; a shell inside an allocation has none."""
 
 _FIRST_PORT, _PORTS = 20_000, 20_000
 
@@ -33,7 +35,22 @@ class Topology:
 
 def detect(environment: Mapping[str, str] = os.environ) -> Topology:
     """The topology of this process. Raises UserError when the variables contradict each other."""
-    if "RANK" in environment:
+    if "SUBMITIT_LOCAL_GLOBALID" in environment:
+        found = Topology(
+            rank=int(environment["SUBMITIT_LOCAL_GLOBALID"]),
+            world=int(environment["SUBMITIT_LOCAL_NTASKS"]),
+            local_rank=int(environment["SUBMITIT_LOCAL_LOCALID"]),
+            master_port=_FIRST_PORT + int(environment["SUBMITIT_LOCAL_JOB_ID"]) % _PORTS,
+        )
+    elif SLURM_MASTER in environment:
+        found = Topology(
+            rank=int(environment["SLURM_PROCID"]),
+            world=int(environment["SLURM_STEP_NUM_TASKS"]),
+            local_rank=int(environment["SLURM_LOCALID"]),
+            master_address=environment[SLURM_MASTER],
+            master_port=slurm_port(environment),
+        )
+    elif "RANK" in environment:
         found = Topology(
             rank=int(environment["RANK"]),
             world=int(environment["WORLD_SIZE"]),
@@ -41,34 +58,11 @@ def detect(environment: Mapping[str, str] = os.environ) -> Topology:
             master_address=environment["MASTER_ADDR"],
             master_port=int(environment["MASTER_PORT"]),
         )
-    elif "SLURM_PROCID" in environment and "SLURM_STEP_NODELIST" in environment:
-        found = Topology(
-            rank=int(environment["SLURM_PROCID"]),
-            world=int(environment["SLURM_STEP_NUM_TASKS"]),
-            local_rank=int(environment["SLURM_LOCALID"]),
-            master_address=first_host(environment["SLURM_STEP_NODELIST"]),
-            master_port=slurm_port(environment),
-        )
-    elif "SUBMITIT_LOCAL_GLOBALID" in environment:
-        found = Topology(
-            rank=int(environment["SUBMITIT_LOCAL_GLOBALID"]),
-            world=int(environment["SUBMITIT_LOCAL_NTASKS"]),
-            local_rank=int(environment["SUBMITIT_LOCAL_LOCALID"]),
-            master_port=_FIRST_PORT + int(environment["SUBMITIT_LOCAL_JOB_ID"]) % _PORTS,
-        )
     else:
         found = Topology()
     if not 0 <= found.local_rank <= found.rank < found.world:
         raise UserError(f"rank {found.rank} (local {found.local_rank}) of {found.world} processes is not possible")
     return found
-
-
-def first_host(nodelist: str) -> str:
-    """`n[3-5,9],m1` -> `n3`, `n[003-005]` -> `n003`, `alone` -> `alone`."""
-    match = re.match(r"([^\[,]+)(?:\[([0-9]+))?", nodelist)
-    if match is None:
-        raise UserError(f"cannot read the node list {nodelist!r}")
-    return match[1] + (match[2] or "")
 
 
 def slurm_port(environment: Mapping[str, str]) -> int:

@@ -72,6 +72,7 @@ def test_killed_at_any_call_of_a_publish_leaves_no_half_artefact(store: Store, s
             store.verify(stage)
     publish(store, stage)
     assert (store.verify(stage) / "a.txt").exists()
+    assert list((store.root / "aside").iterdir()) == [], "what the killed ones left is cleared away"
     assert (-signal.SIGKILL, False) in outcomes, "no kill came before the artefact was visible: the test tests nothing"
 
 
@@ -93,6 +94,11 @@ with store.aside(stage) as folder:
     (folder / "a.txt").write_text("from a child")
     store.publish(stage, folder, {}, {})
 """
+
+
+def test_a_stage_that_was_never_published_has_no_manifest(store: Store, stage: Stage) -> None:
+    with pytest.raises(UserError, match="is not in the store"):
+        store.manifest(stage)
 
 
 @pytest.mark.parametrize("damage", ["flip", "cut", "remove"])

@@ -1,15 +1,15 @@
-"""Who am I among how many: torchrun first, then Slurm, then submitit's local ranks, then alone."""
+"""Who am I among how many: submitit's local ranks first, then a job of ours, then torchrun, then alone."""
 
 import pytest
 
 from harness.errors import UserError
-from harness.topology import Topology, detect, first_host
+from harness.topology import Topology, detect
 
 SLURM = {
     "SLURM_PROCID": "5",
     "SLURM_STEP_NUM_TASKS": "8",
     "SLURM_LOCALID": "1",
-    "SLURM_STEP_NODELIST": "n[03-04,7],m1",
+    "HARNESS_MASTER": "n03",
     "SLURM_JOB_ID": "4711",
 }
 TORCHRUN = {"RANK": "2", "WORLD_SIZE": "4", "LOCAL_RANK": "0", "MASTER_ADDR": "here", "MASTER_PORT": "1234"}
@@ -22,7 +22,8 @@ LOCAL = {
 
 
 def test_alone() -> None:
-    assert detect({"SLURM_PROCID": "0"}) == Topology(), "a shell inside an allocation is no step of it"
+    shell = {name: value for name, value in SLURM.items() if name != "HARNESS_MASTER"}
+    assert detect(shell) == Topology(), "a shell inside an allocation is no job of ours"
 
 
 def test_a_slurm_step() -> None:
@@ -31,10 +32,11 @@ def test_a_slurm_step() -> None:
     assert not found.leads
 
 
-def test_torchrun_comes_before_slurm_and_slurm_before_local() -> None:
-    assert detect(SLURM | TORCHRUN | LOCAL).world == 4
-    assert detect(SLURM | LOCAL).world == 8
-    assert detect(LOCAL) == Topology(rank=1, world=2, local_rank=1, master_port=detect(LOCAL).master_port)
+def test_what_was_started_last_counts_whatever_leaks_in_from_around_it() -> None:
+    local = Topology(rank=1, world=2, local_rank=1, master_port=detect(LOCAL).master_port)
+    assert detect(LOCAL) == detect(LOCAL | SLURM | TORCHRUN) == local
+    assert detect(SLURM | TORCHRUN).world == 8
+    assert detect(TORCHRUN) == Topology(rank=2, world=4, master_address="here", master_port=1234)
 
 
 def test_a_requeued_job_listens_elsewhere() -> None:
@@ -44,11 +46,3 @@ def test_a_requeued_job_listens_elsewhere() -> None:
 def test_an_impossible_rank_is_refused() -> None:
     with pytest.raises(UserError, match=r"rank 4 .* of 4"):
         detect(TORCHRUN | {"RANK": "4"})
-
-
-@pytest.mark.parametrize(
-    ("nodes", "first"),
-    [("n1", "n1"), ("n[1-4]", "n1"), ("gpu-a[003,7]", "gpu-a003"), ("x,y", "x"), ("a1-b[2-3]", "a1-b2")],
-)
-def test_the_first_host_of_a_list(nodes: str, first: str) -> None:
-    assert first_host(nodes) == first

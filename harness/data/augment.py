@@ -6,6 +6,8 @@ Lives here: `Augment`. Must not: the arithmetic (`harness.data._boxes`) or the p
 from dataclasses import dataclass
 from typing import Literal
 
+from harness.choices import require_choices
+
 
 @dataclass(frozen=True, kw_only=True)
 class Augment:
@@ -20,3 +22,6 @@ class Augment:
     """Smallest share of the image's area that `resized` takes; the aspect ratio lies in 3/4 .. 4/3."""
     flip: bool = True
     """Mirror every second image, by the hash."""
+
+    def __post_init__(self) -> None:
+        require_choices(self)

@@ -40,14 +40,14 @@ class ImageFolder:
         self._checked(root)
 
     def listing(self, root: Path | None) -> str:
-        """SHA-256 over the names of the classes and how many images each has, in both splits."""
+        """SHA-256 over the names of all images, in both splits."""
         folder = self._checked(root)
-        counts = [
-            (split, name, len(image_names(folder / split / name)))
+        names = [
+            (split, name, image_names(folder / split / name))
             for split in ("train", "val")
             for name in class_names(folder / split)
         ]
-        return hashlib.sha256(repr(counts).encode()).hexdigest()
+        return hashlib.sha256(repr(names).encode()).hexdigest()
 
     def split(self, split: Split, root: Path | None) -> "FolderImages":
         """The images of one split, after `check`."""

@@ -10,7 +10,7 @@ from datetime import timedelta
 
 import torch
 import torch.distributed as dist
-from torch._C._distributed_c10d import HashStore
+from torch.distributed import HashStore  # type: ignore[attr-defined]  # exported, but not said to be
 
 from harness.errors import StageError, UserError
 from harness.topology import Topology
@@ -41,6 +41,8 @@ class Group:
             yield
         except (UserError, StageError) as raised:
             error = raised
+        except OSError as raised:
+            error = StageError(f"{type(raised).__name__}: {raised}")
         kind, _, reason = self.agree(f"{type(error).__name__} {error}" if error else "").partition(" ")
         if kind:
             raise error or {"UserError": UserError, "StageError": StageError}[kind](reason)
@@ -66,16 +68,19 @@ def join(topology: Topology, device: str) -> Iterator[Group]:
         dist.destroy_process_group()
 
 
-def choose_device(topology: Topology) -> str:
-    """This rank's own GPU where the machine has any, else the CPU."""
+def choose_device(topology: Topology, *, need_gpu: bool = False) -> str:
+    """This rank's own GPU where the machine has any, else the CPU. Raises UserError if there are too few."""
     count = torch.cuda.device_count()
-    if count == 0:
+    if count == 0 and not need_gpu:
         return "cpu"
     if topology.local_rank >= count:
-        raise UserError(
-            f"rank {topology.rank} is number {topology.local_rank} on a machine with {count} GPUs: ask for fewer ranks"
-        )
+        raise UserError(f"rank {topology.rank} is number {topology.local_rank} on a machine with {count} usable GPUs")
     return f"cuda:{topology.local_rank}"
+
+
+def device_name(device: str) -> str:
+    """`cpu`, or what the GPU calls itself."""
+    return torch.cuda.get_device_name(device) if device.startswith("cuda") else device
 
 
 def mean_over_ranks(values: torch.Tensor) -> torch.Tensor:
@@ -85,9 +90,9 @@ def mean_over_ranks(values: torch.Tensor) -> torch.Tensor:
     return total / dist.get_world_size()
 
 
-def sum_over_ranks(counts: list[int], device: str) -> list[int]:
+def sum_over_ranks(counts: torch.Tensor) -> list[int]:
     """Exact integer sums over all ranks."""
-    total = torch.tensor(counts, dtype=torch.int64, device=device)
+    total = counts.clone()
     dist.all_reduce(total)
     return [int(count) for count in total]
 

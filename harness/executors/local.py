@@ -14,12 +14,15 @@ import submitit
 
 from harness.errors import StageError, UserError
 from harness.journal import Follower
-from harness.placement import Placement
+from harness.placement import Placement, visible_gpus
 from harness.plan import Step
 from harness.progress import Screen
 from harness.store import Store
 
 POLL_SECONDS = 0.25
+GRACE_SECONDS = 30.0
+"""What the other ranks get to end by themselves after one has failed."""
+NO_LIMIT_MINUTES = 60 * 24 * 365
 
 
 def run(steps: list[Step], placement: Placement) -> None:
@@ -33,8 +36,9 @@ def run(steps: list[Step], placement: Placement) -> None:
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, len(os.sched_getaffinity(0)) // placement.gpus)))
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # threads that spin for work starve the other ranks
     executor = submitit.LocalExecutor(folder)
+    gpus = visible_gpus()[: placement.gpus]
     executor.update_parameters(
-        tasks_per_node=placement.gpus, gpus_per_node=placement.gpus, timeout_min=placement.minutes
+        tasks_per_node=placement.gpus, gpus_per_node=len(gpus), visible_gpus=gpus, timeout_min=NO_LIMIT_MINUTES
     )
     # The body is a command that names stages, not a pickled closure, so submitit's results are not used either.
     job: submitit.Job[None] = executor._submit_command(command(missing, placement))
@@ -64,15 +68,21 @@ def _watch(
 ) -> UserError | StageError | None:
     """Draw until the ranks have ended; the first failure they told of, if any."""
     failure: UserError | StageError | None = None
+    end = float("inf")
     running = True
     while running:
         running = not job.done()
         for step in missing:
             for event in followers[step.stage.key].new_events():
-                screen.show(step.title, event)
-                if event["event"] == "failed" and failure is None:
+                if event["event"] != "failed":
+                    screen.show(step.title, event)
+                elif failure is None:
                     kind = UserError if event["kind"] == "UserError" else StageError
                     failure = kind(f"{step.title}: {event['reason']}")
+                    end = time.monotonic() + GRACE_SECONDS
+        if time.monotonic() > end:
+            job.cancel()
+            break
         if running:
             time.sleep(POLL_SECONDS)
     return failure

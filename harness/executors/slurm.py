@@ -5,10 +5,13 @@ nothing of submitit's results is read. Lives here: jobs and their dependencies. 
 """
 
 import getpass
+import hashlib
+import os
 import shlex
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import submitit
@@ -16,81 +19,119 @@ import submitit
 from harness.errors import UserError
 from harness.placement import Placement
 from harness.plan import Step
+from harness.topology import SLURM_MASTER
 
 QUERY_SECONDS = 30
 
 
 def require_slurm() -> None:
     """Raise UserError where jobs cannot be submitted."""
-    if shutil.which("sbatch") is None:
-        raise UserError("no sbatch on this machine: log in to the cluster, or choose --executor local")
+    for program in ("sbatch", "srun", "squeue", "sinfo"):
+        if shutil.which(program) is None:
+            raise UserError(f"no {program} on this machine: log in to the cluster, or choose --executor local")
 
 
-def submit(steps: list[Step], placement: Placement, table: list[str]) -> dict[str, str]:
+def submit(
+    steps: list[Step], placement: Placement, table: list[str], suite: str, announce: Callable[[str], None]
+) -> dict[str, str]:
     """Submit what is neither done nor queued already; return the job id of every unfinished stage by key.
 
     A job starts when its inputs have ended well and is cancelled when one of them failed. `table` is the command that
-    draws the table; its job runs when all evaluations have ended, however they did.
+    draws the table of `suite`; its job runs when all evaluations have ended, however they did.
     """
     require_slurm()
+    _leave_allocation()
     queued = jobs_in_queue()
-    gpus_declared = _query("sinfo", "-h", "-o", "%G").replace("(null)", "").strip() != ""
+    gpus = gpus_declared(placement)
+    if not gpus:
+        announce("this cluster declares no GPUs: every rank runs on a CPU")
     jobs: dict[str, str] = {}
+    news = False
     for step in steps:
         if step.done:
             continue
-        name = job_name(step)
-        parents = [jobs[child.key] for child in step.stage.inputs() if child.key in jobs]
+        name = job_name(step.stage.name, step.stage.key, placement)
         if name in queued:
             jobs[step.stage.key] = queued[name]
+            announce(f"job {queued[name]} is in the queue: {step.title}")
             continue
         wide = step.stage.ranks == "all"
-        executor = _executor(placement, name, wide=wide, gpus=placement.gpus if gpus_declared and wide else None)
+        executor = _executor(placement, name, wide=wide, gpus=gpus and wide)
+        parents = [jobs[child.key] for child in step.stage.inputs() if child.key in jobs]
         if parents:
             executor.update_parameters(dependency="afterok:" + ":".join(parents))
-        jobs[step.stage.key] = _submit(executor, _body(step, placement))
-    ends = [jobs[step.stage.key] for step in steps if step.stage.name == "evaluate" and step.stage.key in jobs]
-    if ends:
-        executor = _executor(placement, "harness-table", wide=False, gpus=None)
+        jobs[step.stage.key] = _submit(executor, _body(step, placement, gpus=gpus and wide))
+        announce(f"job {jobs[step.stage.key]}: {step.title}")
+        news = True
+    if news:
+        ends = [jobs[s.stage.key] for s in steps if s.stage.name == "evaluate" and s.stage.key in jobs]
+        executor = _executor(placement, job_name("table", suite, placement), wide=False, gpus=False)
         executor.update_parameters(dependency="afterany:" + ":".join(ends))
-        jobs["table"] = _submit(executor, table)
+        announce(f"job {_submit(executor, table)}: the table, in {placement.results}")
     return jobs
 
 
 def jobs_in_queue() -> dict[str, str]:
-    """Job ids of this user's waiting and running jobs by name."""
-    lines = _query("squeue", "-h", "-u", getpass.getuser(), "-t", "pending,running", "-o", "%i|%j").splitlines()
+    """Job ids of this user's unfinished jobs by name."""
+    lines = _query("squeue", "-h", "-u", getpass.getuser(), "-o", "%i|%j").splitlines()
     return {name: job for job, _, name in (line.partition("|") for line in lines)}
 
 
-def job_name(step: Step) -> str:
-    """`harness-train-0123456789ab`: found again in the queue by the next launch."""
-    return f"harness-{step.stage.name}-{step.stage.key[:12]}"
+def gpus_declared(placement: Placement) -> bool:
+    """Whether the partition's nodes have GPUs that a job can ask for."""
+    partition = ["-p", placement.partition] if placement.partition else []
+    return "gpu" in _query("sinfo", "-h", *partition, "-o", "%G")
 
 
-def _executor(placement: Placement, name: str, *, wide: bool, gpus: int | None) -> submitit.SlurmExecutor:
+def job_name(kind: str, what: str, placement: Placement) -> str:
+    """`harness-train-0123456789ab-<store>`: found again in the queue by the next launch into the same store."""
+    store = hashlib.sha256(str(placement.store.resolve()).encode()).hexdigest()
+    return f"harness-{kind}-{what[:24] if kind == 'table' else what[:12]}-{store[:6]}"
+
+
+def _leave_allocation() -> None:
+    """Forget the job this shell may be a part of, or sbatch would take its shape over."""
+    for name in list(os.environ):
+        if name.startswith("SLURM_") and name != "SLURM_CONF":
+            del os.environ[name]
+
+
+def _executor(placement: Placement, name: str, *, wide: bool, gpus: bool) -> submitit.SlurmExecutor:
     executor = submitit.SlurmExecutor(placement.store.resolve() / "logs" / "slurm")
     site = {key: getattr(placement, key) for key in ("partition", "account", "qos", "constraint")}
+    threads = placement.workers + 1
     executor.update_parameters(
         job_name=name,
         nodes=placement.nodes if wide else 1,
         ntasks_per_node=placement.gpus if wide else 1,
-        cpus_per_task=placement.workers + 1,
+        cpus_per_task=threads,
         time=placement.minutes,
-        setup=[f"export OMP_NUM_THREADS={placement.workers + 1} OMP_WAIT_POLICY=passive PYTHONUNBUFFERED=1"],
-        srun_args=[f"--cpus-per-task={placement.workers + 1}", "--kill-on-bad-exit=1"],
+        setup=[
+            *placement.setup,
+            "unset RANK WORLD_SIZE LOCAL_RANK MASTER_ADDR MASTER_PORT",
+            f'export {SLURM_MASTER}=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)',
+            f"export OMP_NUM_THREADS={threads} OMP_WAIT_POLICY=passive PYTHONUNBUFFERED=1",
+        ],
+        srun_args=[f"--cpus-per-task={threads}", "--kill-on-bad-exit=1"],
         stderr_to_stdout=True,
-        # Without this a job whose input failed waits for ever.
-        additional_parameters={"kill-on-invalid-dep": "yes"},
+        # Without kill-on-invalid-dep a job whose input failed waits for ever.
+        additional_parameters={"kill-on-invalid-dep": "yes", **_pairs(placement.sbatch)},
         **{key: value for key, value in site.items() if value is not None},
-        **({"gpus_per_node": gpus} if gpus is not None else {}),
+        **({"gpus_per_node": placement.gpus} if gpus else {}),
     )
     return executor
 
 
-def _body(step: Step, placement: Placement) -> list[str]:
+def _pairs(options: tuple[str, ...]) -> dict[str, str]:
+    for option in options:
+        if not option.partition("=")[2]:
+            raise UserError(f"--sbatch {option}: KEY=VALUE is expected, mem=64G for example")
+    return {key.lstrip("-"): value for key, _, value in (option.partition("=") for option in options)}
+
+
+def _body(step: Step, placement: Placement, *, gpus: bool) -> list[str]:
     words = [sys.executable, "-m", "harness.run", step.stage.key, "--store", str(placement.store.resolve())]
-    words += ["--workers", str(placement.workers)]
+    words += ["--workers", str(placement.workers), *(["--need-gpu"] if gpus else [])]
     if placement.data is not None:
         words += ["--data", str(placement.data.resolve())]
     return words

@@ -3,6 +3,7 @@
 Lives here: making rows of finished evaluations, writing and reading them. Must not: tables.
 """
 
+from collections.abc import Collection
 from pathlib import Path
 
 from harness.benchmark import Entry, Suite
@@ -20,8 +21,10 @@ def collect(benchmark: str, suite_name: str, suite: Suite, store: Store, results
         if not store.done(entry.evaluate):
             unfinished += 1
             continue
-        text = to_json(make_row(benchmark, suite_name, position, entry, store))
-        path = folder / f"{entry.evaluate.key}.json"
+        row = make_row(benchmark, suite_name, position, entry, store)
+        text, path = to_json(row), folder / f"{row.key}.json"
+        if path.exists() and from_json(path.read_text()).fingerprint != row.fingerprint:
+            raise UserError(f"{path} is a row of other images: use another --results, or remove it")
         if not path.exists() or path.read_text() != text:
             folder.mkdir(parents=True, exist_ok=True)
             replace_file(path, text)
@@ -50,15 +53,18 @@ def make_row(benchmark: str, suite: str, position: int, entry: Entry, store: Sto
     )
 
 
-def read_rows(benchmark: str, suite: str, results: Path) -> list[Row]:
-    """All rows of a suite, in the order of its entries. Raises UserError naming a file that is not a row."""
+def read_rows(benchmark: str, keys: Collection[str], results: Path) -> list[Row]:
+    """The rows with these keys, in the order of their entries; those of earlier recipes stay out of the table.
+
+    Raises UserError naming a file that is not a row.
+    """
     rows = []
     for path in sorted((results / "rows" / benchmark).glob("*.json")):
         try:
             row = from_json(path.read_text())
         except UserError as error:
             raise UserError(f"{path}: {error}") from error
-        if row.suite == suite:
+        if row.key in keys:
             rows.append(row)
     return sorted(rows, key=lambda row: (row.position, row.seed or 0, row.key))
 

@@ -3,7 +3,7 @@
 Lives here: CSV (every field) and Markdown (what a person reads first). Must not: reading artefacts.
 """
 
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 
 import pandas as pd
@@ -12,7 +12,23 @@ from harness.errors import UserError
 from harness.row import Row
 from harness.store import replace_file
 
-HEAD = ["entry", "top-1 %", "95 % interval", "top-5 %", "n", "parameters", "nonzeros", "MACs", "seed", "promised"]
+COLUMNS = {
+    "entry": "entry",
+    "top1": "top-1 %",
+    "top1_low": "95 % interval",
+    "top5": "top-5 %",
+    "n": "n",
+    "parameters": "parameters",
+    "nonzeros": "nonzeros",
+    "macs": "MACs",
+    "seed": "seed",
+    "promised": "promised",
+}
+"""The fields that a person reads first, and what they are called."""
+
+_ARROWS = {"higher": " ↑", "lower": " ↓", None: ""}
+_BETTER = {field.name: field.metadata["better"] for field in fields(Row)}
+HEAD = [title + _ARROWS[_BETTER[name]] for name, title in COLUMNS.items()]
 
 
 def write_tables(benchmark: str, suite: str, rows: list[Row], results: Path, *, default_suite: str) -> list[Path]:

@@ -6,6 +6,7 @@ Lives here: the spec `ResNet`. Must not: torch (the module is in `_resnet.py`).
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from harness.choices import require_choices
 from harness.errors import UserError
 
 if TYPE_CHECKING:
@@ -30,12 +31,9 @@ class ResNet:
     stem_width: int = 64
 
     def __post_init__(self) -> None:
-        if self.depth not in _BLOCKS:
-            raise UserError(f"no ResNet of depth {self.depth}: choose one of {', '.join(map(str, _BLOCKS))}")
+        require_choices(self)
         if len(self.widths) != 4:
             raise UserError(f"a ResNet has four stages, so four widths, not {len(self.widths)}: {self.widths}")
-        if self.stem not in ("imagenet", "cifar"):
-            raise UserError(f"no ResNet stem {self.stem!r}: choose imagenet or cifar")
 
     @property
     def blocks(self) -> tuple[int, int, int, int]:

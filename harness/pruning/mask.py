@@ -49,11 +49,6 @@ def zeros(module: nn.Module) -> int:
     return sum(weight.numel() - int(weight.count_nonzero()) for weight in prunable(module).values())
 
 
-def sparsity(module: nn.Module) -> float:
-    """The fraction of prunable weights that are 0."""
-    return zeros(module) / sum(weight.numel() for weight in prunable(module).values())
-
-
 class _Hold:
     """A gradient hook for one parameter."""
 

@@ -67,6 +67,9 @@ def fit(
 
 def publish_network(architecture: Architecture, network: nn.Module, folder: Path, pruned: int, image_size: int) -> None:
     """Write the network, read it back and count its zeros."""
+    odd = [name for name, tensor in network.state_dict().items() if not tensor.isfinite().all()]
+    if odd:
+        raise StageError(f"{odd[0]} holds numbers that are not finite after training: lower the learning rate")
     architecture.write(folder)
     write_weights(network, folder)
     found = zeros(read_network(folder, image_size))

@@ -10,6 +10,7 @@ from typing import ClassVar
 
 from harness.context import Context
 from harness.contracts import Distillation, Model
+from harness.errors import UserError
 from harness.recipe import Recipe
 from harness.spec import Json, Stage
 from harness.stages.prepare import Prepare
@@ -28,6 +29,10 @@ class Distill(Stage):
     data: Prepare
     recipe: Recipe
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.recipe.label_smoothing:
+            raise UserError("a distilled student learns from its teacher's outputs: label_smoothing must be 0")
 
     def run(self, inputs: Mapping[str, Path], context: Context) -> dict[str, Json]:
         import torch

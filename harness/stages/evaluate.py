@@ -66,14 +66,12 @@ class Evaluate(Stage):
         from harness.network import place
 
         place(network, context.device, channels_last=True).eval()
-        hits1 = hits5 = n = 0
+        counts = torch.zeros(3, dtype=torch.int64, device=context.device)
         with torch.inference_mode():
             for batch in prepared.eval_stream(self.split, self.size, self.resize_ratio, self.batch, context):
-                logits = network(batch.images)
-                hits1 += correct(logits, batch.labels, 1)
-                hits5 += correct(logits, batch.labels, 5)
-                n += len(batch.labels)
-        hits1, hits5, n = sum_over_ranks([hits1, hits5, n], context.device)
+                hits = correct(network(batch.images), batch.labels, (1, 5))
+                counts += torch.cat([hits, hits.new_tensor([len(batch.labels)])])
+        hits1, hits5, n = sum_over_ranks(counts)
         expected = prepared.facts.images[self.split]
         if n != expected:
             raise StageError(f"{n} images were evaluated, {self.split} of {prepared.facts.name} holds {expected}")

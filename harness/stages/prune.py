@@ -51,7 +51,9 @@ class Prune(Stage):
         return fit(self, read_architecture(folder), network, objective, inputs, context)
 
 
-def lr_rewinding(network: Stage, *, rounds: int, criterion: Criterion, data: Prepare, recipe: Recipe) -> list[Prune]:
+def lr_rewinding(
+    network: Stage, *, rounds: int, criterion: Criterion, data: Prepare, recipe: Recipe, seed: int = 0
+) -> list[Prune]:
     """The rounds of LR rewinding on a dense network, each a stage: a round removes a fifth of what remains.
 
     So 2, 4 and 7 rounds reach 36, 59.04 and 79.03 %, and every prefix is shared (No & Park, ECCV 2022).
@@ -60,5 +62,5 @@ def lr_rewinding(network: Stage, *, rounds: int, criterion: Criterion, data: Pre
     for number in range(1, rounds + 1):
         sparsity = round(1 - 0.8**number, 10)
         last = done[-1] if done else network
-        done.append(Prune(network=last, criterion=criterion, sparsity=sparsity, data=data, recipe=recipe))
+        done.append(Prune(network=last, criterion=criterion, sparsity=sparsity, data=data, recipe=recipe, seed=seed))
     return done

@@ -19,7 +19,17 @@ def test_one_step_spans_four_hosts(slurm: SlurmCluster) -> None:
 
 def test_ranks_on_four_nodes_meet_at_the_first_and_add_up(slurm: SlurmCluster) -> None:
     step = slurm.run(
-        ["srun", "--nodes=4", f"--chdir={ROOT}", sys.executable, "-m", "tests.cluster.all_reduce"], timeout=120
+        [
+            "env",
+            "HARNESS_MASTER=n1",
+            "srun",
+            "--nodes=4",
+            f"--chdir={ROOT}",
+            sys.executable,
+            "-m",
+            "tests.cluster.all_reduce",
+        ],
+        timeout=120,
     )
     assert step.returncode == 0, step.stderr
     assert sorted(step.stdout.splitlines()) == [f"{node} 4 10" for node in NODES]

@@ -23,7 +23,13 @@ from tests.distributed.ranks import run_ranks
 DATA = Prepare(source=Digits())
 NETWORK = VGG(blocks=((4,), (8,)), classes=10)
 ONE_STEP = Recipe(
-    epochs=20, global_batch=1024, batch_per_gpu=256, augment=Augment(crop="pad", size=32, flip=False), lr=0.02
+    epochs=20,
+    global_batch=1024,
+    batch_per_gpu=256,
+    augment=Augment(crop="pad", size=32, flip=False),
+    lr=0.04,
+    schedule="cosine",
+    warmup_epochs=2,
 )
 """An epoch of 1,437 digits holds one global batch: epoch losses are step losses, two micro-batches on each rank."""
 
@@ -31,15 +37,22 @@ DEEPSPEED = Train(network=NETWORK, data=DATA, recipe=ONE_STEP)
 DDP = replace(DEEPSPEED, recipe=replace(ONE_STEP, engine="ddp"))
 ZERO1 = replace(DEEPSPEED, recipe=replace(ONE_STEP, zero_stage=1))
 ZERO2 = replace(DEEPSPEED, recipe=replace(ONE_STEP, zero_stage=2))
+BF16 = replace(DEEPSPEED, recipe=replace(ONE_STEP, precision="bf16"))
+BF16_DDP = replace(DEEPSPEED, recipe=replace(ONE_STEP, precision="bf16", engine="ddp"))
 SHORT = replace(ONE_STEP, epochs=5, lr=0.2)
 PRUNED = {
     stage: Prune(network=DDP, criterion=Magnitude(), sparsity=0.36, data=DATA, recipe=replace(SHORT, zero_stage=stage))
     for stage in (0, 1, 2)
 }
+BF16_PRUNED = replace(PRUNED[0], recipe=replace(SHORT, precision="bf16"))
 AGAIN = replace(PRUNED[1], network=PRUNED[0], sparsity=0.5904)
 TAUGHT = Distill(student=VGG(blocks=((4,),), classes=10), teacher=AGAIN, method=KD(), data=DATA, recipe=SHORT)
+BF16_TAUGHT = replace(TAUGHT, recipe=replace(SHORT, precision="bf16"))
 COUNTED = Evaluate(network=TAUGHT, data=DATA, size=32, batch=7)
-PLAN: list[Stage] = [DATA, DEEPSPEED, DDP, ZERO1, ZERO2, *PRUNED.values(), AGAIN, TAUGHT, COUNTED]
+PLAN: list[Stage] = [
+    *(DATA, DEEPSPEED, DDP, ZERO1, ZERO2, BF16, BF16_DDP),
+    *(*PRUNED.values(), BF16_PRUNED, AGAIN, TAUGHT, BF16_TAUGHT, COUNTED),
+]
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +77,28 @@ def test_deepspeed_and_plain_ddp_agree_for_twenty_steps(store: Store, stage: Sta
     assert losses(store, stage) == pytest.approx(oracle, abs=1e-5)
 
 
-@pytest.mark.parametrize("stage", [*PRUNED.values(), AGAIN], ids=["zero 0", "zero 1", "zero 2", "second round"])
+def test_bf16_is_near_fp32_and_the_same_in_both_engines(store: Store) -> None:
+    exact, deepspeed, ddp = (losses(store, stage) for stage in (DDP, BF16, BF16_DDP))
+    assert deepspeed != exact
+    assert deepspeed == pytest.approx(ddp, abs=1e-3)
+    assert deepspeed == pytest.approx(exact, rel=0.05)
+
+
+def test_a_teacher_teaches_in_bf16_too(store: Store) -> None:
+    assert losses(store, BF16_TAUGHT) != losses(store, TAUGHT)
+    assert losses(store, BF16_TAUGHT) == pytest.approx(losses(store, TAUGHT), rel=0.05)
+
+
+PRUNED_STAGES = {
+    "zero 0": PRUNED[0],
+    "zero 1": PRUNED[1],
+    "zero 2": PRUNED[2],
+    "bf16": BF16_PRUNED,
+    "second round": AGAIN,
+}
+
+
+@pytest.mark.parametrize("stage", PRUNED_STAGES.values(), ids=PRUNED_STAGES)
 def test_the_published_file_holds_exactly_the_promised_zeros(store: Store, stage: Prune) -> None:
     weights = load_file(store.verify(stage) / "weights.safetensors")
     prunable = [w for name, w in weights.items() if w.ndim > 1]

@@ -1,12 +1,16 @@
 """Stages that fail or are killed: the cause is told, nothing half-made stays, and the same command goes on."""
 
+import errno
 import os
 import signal
+import subprocess
 import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
+from torch import nn
 
 from harness.data.augment import Augment
 from harness.data.digits import Digits
@@ -16,14 +20,15 @@ from harness.models.vgg import VGG
 from harness.placement import Placement
 from harness.plan import make_plan
 from harness.recipe import Recipe
-from harness.run import run_stages
+from harness.run import main, run_stages
 from harness.spec import Stage
+from harness.stages import _fit
 from harness.stages.evaluate import Evaluate
 from harness.stages.prepare import Prepare
 from harness.stages.train import Train
 from harness.store import Store
 from harness.topology import Topology
-from tests.distributed.ranks import start_ranks
+from tests.distributed.ranks import run_ranks, start_ranks
 
 DATA = Prepare(source=Digits())
 RECIPE = Recipe(
@@ -70,20 +75,84 @@ def test_a_network_with_too_few_outputs(store: Store) -> None:
         run(store, DATA, replace(TRAIN, network=VGG(blocks=((2,),), classes=9)))
 
 
-def test_killed_in_mid_training_the_same_command_goes_on(store: Store) -> None:
-    long = replace(TRAIN, recipe=replace(RECIPE, epochs=500))
-    (rank,) = start_ranks([DATA, long], store, world=1)
-    journal, end = store.journal_path(long.key), time.monotonic() + 120
+LONG = replace(TRAIN, recipe=replace(RECIPE, epochs=60))
+
+
+def await_first_epoch(store: Store, stage: Stage, rank: subprocess.Popen[str]) -> None:
+    journal, end = store.journal_path(stage.key), time.monotonic() + 120
     while not (journal.exists() and '"epoch"' in journal.read_text()):
         assert rank.poll() is None and time.monotonic() < end, rank.communicate()[0]
-        time.sleep(0.1)
+        time.sleep(0.05)
+
+
+def test_killed_in_mid_training_the_same_command_goes_on(store: Store) -> None:
+    (rank,) = start_ranks([DATA, LONG], store, world=1)
+    await_first_epoch(store, LONG, rank)
     os.kill(rank.pid, signal.SIGKILL)
     rank.communicate()
     assert artefacts(store) == {DATA.key}
+    assert list((store.root / "aside").iterdir()) != [], "nothing was under way when it was killed"
     prepared = (store.artefact(DATA) / "manifest.json").stat().st_mtime_ns
-    run(store, DATA, TRAIN)
-    assert artefacts(store) == {DATA.key, TRAIN.key}
+    ((code, output),) = run_ranks([DATA, LONG], store, world=1)
+    assert code == 0, output
+    assert artefacts(store) == {DATA.key, LONG.key}
     assert (store.artefact(DATA) / "manifest.json").stat().st_mtime_ns == prepared
+    assert list((store.root / "aside").iterdir()) == []
+
+
+def test_a_terminated_job_clears_up_and_a_killed_rank_takes_the_other_along(store: Store) -> None:
+    endless = replace(TRAIN, recipe=replace(RECIPE, epochs=9999, batch_per_gpu=32))
+    first, second = start_ranks([DATA, endless], store, world=2)
+    await_first_epoch(store, endless, first)
+    os.kill(second.pid, signal.SIGKILL)
+    output, _ = first.communicate(timeout=60)
+    second.communicate()
+    assert first.returncode != 0, output
+    assert list((store.root / "aside").iterdir()) == []
+    alone = replace(endless, seed=1)
+    (rank,) = start_ranks([DATA, alone], store, world=1)
+    await_first_epoch(store, alone, rank)
+    rank.terminate()
+    rank.communicate(timeout=60)
+    assert rank.returncode == 143
+    assert artefacts(store) == {DATA.key}
+    assert list((store.root / "aside").iterdir()) == []
+
+
+def test_two_local_ranks_share_a_plan(store: Store, tmp_path: Path) -> None:
+    both = replace(TRAIN, recipe=replace(RECIPE, batch_per_gpu=32))
+    steps = make_plan([("both", Evaluate(network=both, data=DATA, size=32))], store)
+    store.write_specs([step.stage for step in steps])
+    local.run(steps, Placement(store=store.root, results=tmp_path, gpus=2))
+    assert [store.manifest(step.stage)["provenance"]["ranks"] for step in steps] == [1, 2, 2]
+
+
+def test_weights_that_are_not_finite_are_not_published(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last update may spoil a network whose last loss was fine."""
+
+    def spoil(network: nn.Module, *_: object) -> list[float]:
+        next(network.parameters()).data[0] = float("nan")
+        return [1.0]
+
+    monkeypatch.setattr(_fit, "train", spoil)
+    with pytest.raises(StageError, match=r"features\.0\.weight holds numbers that are not finite"):
+        run(store, DATA, TRAIN)
+    assert artefacts(store) == {DATA.key}
+
+
+def test_a_full_disk_is_said(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(_fit, "write_weights", full)
+    with pytest.raises(StageError, match="No space left on device"):
+        run(store, DATA, TRAIN)
+    assert artefacts(store) == {DATA.key}
+
+
+def test_a_job_that_needs_a_gpu_does_not_run_without(store: Store) -> None:
+    store.write_specs([DATA])
+    assert main([DATA.key, "--store", str(store.root), "--need-gpu"]) == (0 if torch.cuda.is_available() else 2)
 
 
 def test_the_local_executor_passes_on_why_a_stage_failed(store: Store, tmp_path: Path) -> None:
