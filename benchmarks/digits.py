@@ -1,7 +1,7 @@
 """Handwritten digits: the whole pipeline in minutes, with nothing to download.
 
 Command   python launch/digits.py
-Hardware  two CPU cores, about three minutes
+Hardware  two CPU cores, two and a half minutes
 Data      scikit-learn's 1,797 scanned digits, enlarged to 32x32; a seeded fifth of them is held out
 Promise   dense teacher at least 97 % top-1 on the held-out digits; the other entries promise nothing
 """

@@ -1,7 +1,8 @@
 """ImageNet: prune-then-distill from a ResNet-50, at full scale and as a smoke test of the same stages.
 
 Command   python launch/imagenet.py --nodes 4 --data DIR            (DIR holds train/<class>/* and val/<class>/*)
-Hardware  four nodes of eight GPUs; a run of 90 epochs on ResNet-50 is the unit, and the plan holds five of them
+Hardware  four nodes of eight GPUs; hours not measured yet. 90 epochs each: six runs of ResNet-50 (one of them halved in
+          channels), three of ResNet-18, three of the formed student
 Promises  ResNet-50: dense 76.17, 36 % 76.61, 59 % 76.55 (Renda et al., ICLR 2020, released data, 3 trials of 90 epochs
           a round); ResNet-18 alone 69.76 (torchvision). The other entries have no established value.
 
