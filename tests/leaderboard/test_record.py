@@ -1,0 +1,26 @@
+"""The tables in `results/` are what their rows say, whoever made them."""
+
+from pathlib import Path
+
+import pytest
+
+from harness.benchmark import find_suite
+from harness.leaderboard.rows import read_rows
+from harness.leaderboard.table import to_csv, to_markdown
+
+RESULTS = Path(__file__).parents[2] / "results"
+TABLES = sorted(RESULTS.glob("*.csv"))
+
+
+@pytest.mark.parametrize("table", TABLES, ids=[table.stem for table in TABLES])
+def test_a_committed_table_is_derived_from_committed_rows(table: Path) -> None:
+    benchmark, _, suite = table.stem.partition("-")
+    entries = find_suite(benchmark, suite or None)[1].entries
+    rows = read_rows(benchmark, {entry.evaluate.key for entry in entries}, RESULTS)
+    assert [row.entry for row in rows] == [entry.name for entry in entries]
+    assert to_csv(rows) == table.read_text()
+    assert to_markdown(rows) == table.with_suffix(".md").read_text()
+
+
+def test_there_is_a_record() -> None:
+    assert "digits" in {table.stem for table in TABLES}
