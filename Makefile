@@ -19,7 +19,7 @@ export CUDA_CACHE_PATH := $(CACHE)/cuda
 export NUMBA_CACHE_DIR := $(CACHE)/numba
 export MPLCONFIGDIR := $(CACHE)/matplotlib
 
-.PHONY: help setup slurm demo test check lock clean
+.PHONY: help setup slurm demo test check bench lock clean
 
 help: ## list the targets
 	@awk -F ' *:[^#]*## *' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
@@ -34,6 +34,10 @@ check: setup ## set up, then run the checks alone: lint, format, types
 	$(PYTHON) -m ruff check
 	$(PYTHON) -m ruff format --check
 	$(PYTHON) -m mypy
+
+bench: setup ## set up, then time what was made fast against public baselines; DATA=DIR for photographs of yours
+	$(PYTHON) -m tests.bench.threshold
+	$(PYTHON) -m tests.bench.loader $(DATA)
 
 setup: ## make .venv hold what requirements.lock says
 	@bash .ci/setup
