@@ -39,13 +39,12 @@ class Screen:
 
     def _advance(self, label: str, event: Event) -> None:
         if self.living:
+            text = f"{label}: {describe(event)}"
             if self._bar is None:
-                form = "{desc} {percentage:3.0f}% |{bar}| {postfix}"
-                self._bar = tqdm(total=event["of"], file=self.stream, leave=False, bar_format=form)
-            self._bar.total = event["of"]
-            self._bar.n = event["done"]
-            self._bar.set_description_str(label, refresh=False)
-            self._bar.set_postfix_str(describe(event))
+                form = "{desc} {percentage:3.0f}% |{bar}|"
+                self._bar = tqdm(total=event["of"], desc=text, file=self.stream, leave=False, bar_format=form)
+            self._bar.total, self._bar.n = event["of"], event["done"]
+            self._bar.set_description_str(text)
         elif event["event"] != "steps":
             self._line(f"{label}: {describe(event)}")
 

@@ -6,6 +6,7 @@ missing stages. Lives here: starting them, drawing their progress, noticing thei
 
 import os
 import shlex
+import signal
 import sys
 import time
 from pathlib import Path
@@ -22,6 +23,8 @@ from harness.store import Store
 POLL_SECONDS = 0.25
 GRACE_SECONDS = 30.0
 """What the other ranks get to end by themselves after one has failed."""
+STOP_SECONDS = 10.0
+"""What ranks get to end when they are asked to."""
 NO_LIMIT_MINUTES = 60 * 24 * 365
 
 
@@ -40,13 +43,12 @@ def run(steps: list[Step], placement: Placement) -> None:
     executor.update_parameters(
         tasks_per_node=placement.gpus, gpus_per_node=len(gpus), visible_gpus=gpus, timeout_min=NO_LIMIT_MINUTES
     )
-    # The body is a command that names stages, not a pickled closure, so submitit's results are not used either.
-    job: submitit.Job[None] = executor._submit_command(command(missing, placement))
+    job = _start(executor, command(missing, placement))
     screen = Screen()
     try:
         failure = _watch(job, missing, followers, screen)
     except BaseException:
-        job.cancel()
+        _stop(job)
         raise
     finally:
         screen.close()
@@ -61,6 +63,30 @@ def command(missing: list[Step], placement: Placement) -> str:
     if placement.data is not None:
         words += ["--data", str(placement.data.resolve())]
     return shlex.join(words)
+
+
+def _start(executor: submitit.LocalExecutor, command: str) -> submitit.Job[None]:
+    """Start the ranks; the terminal's Ctrl-C reaches this process only, which then ends them in order.
+
+    The body is a command that names stages, not a pickled closure, so submitit's results are not used either.
+    """
+    heard = signal.signal(signal.SIGINT, signal.SIG_IGN)  # inherited
+    try:
+        return executor._submit_command(command)
+    finally:
+        signal.signal(signal.SIGINT, heard)
+
+
+def _stop(job: submitit.Job[None]) -> None:
+    """Ask the ranks to end, through their controller, whose process id is the job's; end those that do not hear it."""
+    controller = int(job.job_id)
+    os.kill(controller, signal.SIGTERM)
+    end = time.monotonic() + STOP_SECONDS
+    while not job.done() and time.monotonic() < end:
+        time.sleep(POLL_SECONDS)
+    if not job.done():
+        for rank in Path(f"/proc/{controller}/task/{controller}/children").read_text().split():
+            os.kill(int(rank), signal.SIGKILL)
 
 
 def _watch(
@@ -81,8 +107,8 @@ def _watch(
                     failure = kind(f"{step.title}: {event['reason']}")
                     end = time.monotonic() + GRACE_SECONDS
         if time.monotonic() > end:
-            job.cancel()
-            break
+            _stop(job)
+            end = float("inf")
         if running:
             time.sleep(POLL_SECONDS)
     return failure

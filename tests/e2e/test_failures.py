@@ -4,6 +4,7 @@ import errno
 import os
 import signal
 import subprocess
+import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -28,7 +29,7 @@ from harness.stages.prepare import Prepare
 from harness.stages.train import Train
 from harness.store import Store
 from harness.topology import Topology
-from tests.distributed.ranks import run_ranks, start_ranks
+from tests.distributed.ranks import ROOT, run_ranks, start_ranks
 
 DATA = Prepare(source=Digits())
 RECIPE = Recipe(
@@ -117,6 +118,24 @@ def test_a_terminated_job_clears_up_and_a_killed_rank_takes_the_other_along(stor
     assert rank.returncode == 143
     assert artefacts(store) == {DATA.key}
     assert list((store.root / "aside").iterdir()) == []
+
+
+def test_control_c_ends_the_ranks_and_says_one_thing(store: Store, tmp_path: Path) -> None:
+    command = [sys.executable, "launch/digits.py", "--executor", "local", "--gpus", "2", "--store", str(store.root)]
+    launch = subprocess.Popen(
+        [*command, "--results", str(tmp_path)], cwd=ROOT, start_new_session=True, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    end = time.monotonic() + 120
+    while not list(store.root.glob("aside/train-*")):
+        assert launch.poll() is None and time.monotonic() < end
+        time.sleep(0.05)
+    os.killpg(launch.pid, signal.SIGINT)  # what a terminal does: everything that runs in it is told
+    _, errors = launch.communicate(timeout=60)
+    assert launch.returncode == 130
+    assert errors == "interrupted: the same command goes on from the last finished stage\n"
+    assert list((store.root / "aside").iterdir()) == []
+    assert artefacts(store) == {DATA.key}
 
 
 def test_two_local_ranks_share_a_plan(store: Store, tmp_path: Path) -> None:
