@@ -126,6 +126,8 @@ def _placement(options: argparse.Namespace, suite: Suite, executor: str) -> Plac
         nodes=options.nodes,
         gpus=options.gpus or (suite.gpus if executor == "slurm" else min(suite.gpus, max(1, len(visible_gpus())))),
         workers=options.workers or suite.workers,
+        patience_s=options.patience,
+        checkpoint_s=60 * options.checkpoint_minutes,
         minutes=options.minutes,
         partition=options.partition,
         account=options.account,
@@ -187,6 +189,14 @@ def _add_launch(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--dry-run", action="store_true", help="print the plan and stop")
     parser.add_argument("--workers", type=_positive, help="loader threads of each rank (default: the suite's)")
+    parser.add_argument(
+        "--patience", type=_seconds, default=60.0, metavar="SECONDS",
+        help="end a stage that waits longer for data or another rank (default 60)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--checkpoint-minutes", type=_seconds, default=10.0, metavar="MINUTES",
+        help="time between two checkpoints of a training (default 10)",
+    )  # fmt: skip
     site = parser.add_argument_group("Slurm")
     site.add_argument("--minutes", type=_positive, default=24 * 60, help="time limit of a job (default: a day)")
     for name in ("partition", "account", "qos", "constraint"):
@@ -196,6 +206,16 @@ def _add_launch(parser: argparse.ArgumentParser) -> None:
         "--setup", action="append", default=[], metavar="LINE", help="shell line before the job's command"
     )
     parser.set_defaults(run=launch)
+
+
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a positive number")
+    return value
 
 
 def _positive(text: str) -> int:

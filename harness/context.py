@@ -20,7 +20,13 @@ class Context:
     folder: Path
     """Where the stage leaves the files of its artefact; the same folder for all ranks, written by rank 0."""
     journal: Journal
+    unfinished: Path
+    """What an attempt leaves for the next one; it may not be there. Removed when the stage is published."""
     data: Path | None = None
     """The folder of raw images, for the one stage that reads them."""
     workers: int = 1
     """Loader threads of this process."""
+    patience_s: float = 60.0
+    """How long data or another rank may keep this one waiting."""
+    checkpoint_s: float = 600.0
+    """Time between two checkpoints of a training."""

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from harness.batch import Batch
+
 
 class Model(Protocol):
     """An architecture spec in `harness/models`."""
@@ -26,17 +28,15 @@ class Model(Protocol):
 class Objective(Protocol):
     """What training minimises; `harness.objective` holds them."""
 
-    def __call__(self, logits: "Tensor", images: "Tensor", labels: "Tensor") -> "dict[str, Tensor]":
-        """Logits (B, classes), images (B, 3, S, S), labels (B,) -> scalar loss terms by name; the loss is their sum."""
+    def __call__(self, logits: "Tensor", batch: "Batch") -> "dict[str, Tensor]":
+        """Logits (n, classes) of the batch's n images -> scalar loss terms by name; the loss is their sum."""
         ...
 
 
 class Criterion(Protocol):
     """A pruning criterion in `harness/criteria`."""
 
-    def score(
-        self, model: "nn.Module", batches: "Iterable[tuple[Tensor, Tensor]]", objective: Objective
-    ) -> "dict[str, Tensor]":
+    def score(self, model: "nn.Module", batches: "Iterable[Batch]", objective: Objective) -> "dict[str, Tensor]":
         """A finite score of the same shape for every prunable weight; the lowest are removed first."""
         ...
 

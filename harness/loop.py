@@ -7,10 +7,10 @@ the way (`harness.watch`).
 import torch
 from torch import nn
 
+from harness.batch import Batch
 from harness.context import Context
 from harness.contracts import Objective
 from harness.data.prepared import Prepared
-from harness.data.stream import Batch
 from harness.engine.engine import Engine, average_buffers, make_engine
 from harness.network import place
 from harness.recipe import Recipe
@@ -49,5 +49,5 @@ def total_loss(engine: Engine, objective: Objective, batch: Batch, recipe: Recip
     logits = engine.forward(batch.images).float()
     bf16 = recipe.precision == "bf16"
     with torch.autocast(batch.images.device.type, torch.bfloat16, enabled=bf16):  # for a teacher, if there is one
-        terms = objective(logits, batch.images, batch.labels)
+        terms = objective(logits, batch)
     return torch.stack([term.float() for term in terms.values()]).sum()

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from harness.batch import Batch
 from harness.contracts import Distillation
 
 
@@ -16,8 +17,8 @@ class CrossEntropy:
     def __init__(self, label_smoothing: float = 0.0) -> None:
         self.label_smoothing = label_smoothing
 
-    def __call__(self, logits: Tensor, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        return {"ce": F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)}
+    def __call__(self, logits: Tensor, batch: Batch) -> dict[str, Tensor]:
+        return {"ce": F.cross_entropy(logits, batch.labels, label_smoothing=self.label_smoothing)}
 
 
 class Distilled:
@@ -27,7 +28,7 @@ class Distilled:
         self.method = method
         self.teacher = teacher.eval().requires_grad_(False)
 
-    def __call__(self, logits: Tensor, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
+    def __call__(self, logits: Tensor, batch: Batch) -> dict[str, Tensor]:
         with torch.no_grad():
-            teacher_logits: Tensor = self.teacher(images)
-        return self.method.terms(logits, teacher_logits.to(logits.dtype), labels)
+            teacher_logits: Tensor = self.teacher(batch.images)
+        return self.method.terms(logits, teacher_logits.to(logits.dtype), batch.labels)

@@ -20,6 +20,10 @@ class Placement:
     """Ranks on each node, one per GPU where there are any."""
     workers: int = 1
     """Loader threads of each rank."""
+    patience_s: float = 60.0
+    """How long data or another rank may keep a rank waiting."""
+    checkpoint_s: float = 600.0
+    """Time between two checkpoints of a training."""
     minutes: int = 24 * 60
     """Time limit of a Slurm job."""
     partition: str | None = None
@@ -35,6 +39,13 @@ class Placement:
     def world(self) -> int:
         """Ranks in all."""
         return self.nodes * self.gpus
+
+    @property
+    def of_a_rank(self) -> list[str]:
+        """What every rank is told, as arguments of `python -m harness.run`."""
+        words = ["--store", str(self.store.resolve()), "--workers", str(self.workers)]
+        words += ["--patience", str(self.patience_s), "--checkpoint-every", str(self.checkpoint_s)]
+        return words if self.data is None else [*words, "--data", str(self.data.resolve())]
 
 
 def visible_gpus() -> list[int]:

@@ -33,6 +33,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--store", type=Path, required=True)
     parser.add_argument("--data", type=Path, help="folder of raw images")
     parser.add_argument("--workers", type=int, default=1, help="loader threads of each rank")
+    parser.add_argument("--patience", type=float, default=60.0, help="longest wait for data or another rank, seconds")
+    parser.add_argument("--checkpoint-every", type=float, default=600.0, help="seconds between two checkpoints")
     parser.add_argument("--need-gpu", action="store_true", help="refuse to run on a CPU")
     options = parser.parse_args(argv)
     signal.signal(signal.SIGTERM, _end)
@@ -46,6 +48,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             detect(),
             data=options.data,
             workers=options.workers,
+            patience_s=options.patience,
+            checkpoint_s=options.checkpoint_every,
             need_gpu=options.need_gpu,
             listener=lambda stage, event: screen.show(f"{stage.name} {stage.key[:12]}", event),
         )
@@ -61,6 +65,8 @@ def run_stages(
     data: Path | None,
     workers: int,
     listener: Callable[[Stage, Event], None],
+    patience_s: float = 60.0,
+    checkpoint_s: float = 600.0,
     need_gpu: bool = False,
 ) -> None:
     """Run the stages that are not done, in order, in one process group. Rank 0 tells `listener`."""
@@ -81,8 +87,11 @@ def run_stages(
                     device=device,
                     folder=Path(group.agree(str(aside))),
                     journal=journal,
+                    unfinished=store.unfinished(stage),
                     data=data,
                     workers=workers,
+                    patience_s=patience_s,
+                    checkpoint_s=checkpoint_s,
                 )
                 run_stage(stage, store, group, context, made_by)
 

@@ -4,6 +4,7 @@ Lives here: paths, specs on disk, atomic publishing, look-up, verification. Must
 
     STORE/<stage>/<first two of key>/<key>/     the files of a finished stage and its manifest.json
     STORE/specs/<first two of key>/<key>.json   the spec behind a key, written when it is planned
+    STORE/unfinished/<stage>/<two>/<key>/       what an attempt left for the next one, until the stage is finished
     STORE/journal/<key>.jsonl                   what happened while it ran
     STORE/aside/                                work in progress; whatever is left here was never published
 
@@ -49,6 +50,10 @@ class Store:
     def artefact(self, stage: Stage) -> Path:
         """The folder of a finished stage, whether or not it is there yet."""
         return self.root / stage.name / stage.key[:2] / stage.key
+
+    def unfinished(self, stage: Stage) -> Path:
+        """Where attempts at a stage leave what the next one can take up; it need not be there."""
+        return self.root / "unfinished" / stage.name / stage.key[:2] / stage.key
 
     def done(self, stage: Stage) -> bool:
         """Whether the stage is finished: its manifest can be opened."""
@@ -134,6 +139,7 @@ class Store:
             if not self.done(stage):
                 raise StageError(f"cannot publish {target}: {error.strerror}") from error
         flush(target.parent)
+        shutil.rmtree(self.unfinished(stage), ignore_errors=True)
 
     def _spec_path(self, key: str) -> Path:
         return self.root / "specs" / key[:2] / f"{key}.json"

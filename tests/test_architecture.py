@@ -26,6 +26,7 @@ FLOORS = {
     "harness.provenance": 0,
     "harness.data.augment": 0,
     # 1: mathematics
+    "harness.batch": 1,
     "harness.contracts": 1,
     "harness.models": 1,
     "harness.criteria": 1,

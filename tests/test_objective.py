@@ -6,9 +6,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from harness.batch import Batch
 from harness.distillation.kd import KD
 from harness.models.vgg import VGG
 from harness.objective import CrossEntropy, Distilled
+
+NONE = torch.empty(0, dtype=torch.int64)
 
 
 @pytest.fixture
@@ -31,7 +34,7 @@ def test_label_smoothing_mixes_the_label_with_the_uniform_distribution(
     logits, images, labels = batch
     target = (1 - smoothing) * torch.eye(3, dtype=torch.float64)[labels] + smoothing / 3
     expected = -(target * (logits - logits.logsumexp(1, keepdim=True))).sum(1).mean()
-    terms = CrossEntropy(smoothing)(logits, images, labels)
+    terms = CrossEntropy(smoothing)(logits, Batch(images, labels, NONE))
     assert list(terms) == ["ce"]
     torch.testing.assert_close(terms["ce"], expected, rtol=1e-12, atol=0)
 
@@ -41,7 +44,7 @@ def test_the_terms_are_the_methods_with_the_teachers_logits(
 ) -> None:
     logits, images, labels = batch
     reference = copy.deepcopy(teacher).eval()
-    terms = Distilled(KD(), teacher)(logits, images, labels)
+    terms = Distilled(KD(), teacher)(logits, Batch(images, labels, NONE))
     expected = KD().terms(logits, reference(images), labels)
     assert list(terms) == ["ce", "kd"]
     assert all(torch.equal(terms[name], expected[name]) for name in terms)
@@ -53,7 +56,7 @@ def test_the_teacher_is_frozen_and_evaluated(batch: tuple[Tensor, Tensor, Tensor
     objective = Distilled(KD(), teacher)
     assert not teacher.training
     assert not any(parameter.requires_grad for parameter in teacher.parameters())
-    sum(objective(logits, images, labels).values()).backward()  # type: ignore[union-attr]
+    sum(objective(logits, Batch(images, labels, NONE)).values()).backward()  # type: ignore[union-attr]
     assert logits.grad is not None
     assert all(parameter.grad is None for parameter in teacher.parameters())
     assert all(torch.equal(tensor, before[name]) for name, tensor in teacher.state_dict().items())
@@ -62,6 +65,6 @@ def test_the_teacher_is_frozen_and_evaluated(batch: tuple[Tensor, Tensor, Tensor
 def test_a_half_precision_teacher_speaks_in_the_students_precision(batch: tuple[Tensor, Tensor, Tensor]) -> None:
     logits, images, labels = batch
     teacher = VGG(blocks=((4,),), classes=3).build().to(torch.bfloat16)
-    terms = Distilled(KD(), teacher)(logits.float(), images.bfloat16(), labels)
+    terms = Distilled(KD(), teacher)(logits.float(), Batch(images.bfloat16(), labels, NONE))
     expected = KD().terms(logits.float(), teacher(images.bfloat16()).float(), labels)  # softened in full precision
     assert torch.equal(terms["kd"], expected["kd"])

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from harness.batch import Batch
     from harness.contracts import Objective
 
 
@@ -17,9 +18,7 @@ if TYPE_CHECKING:
 class Magnitude:
     """|w| (Han et al., NeurIPS 2015)."""
 
-    def score(
-        self, model: "nn.Module", batches: "Iterable[tuple[Tensor, Tensor]]", objective: "Objective"
-    ) -> "dict[str, Tensor]":
+    def score(self, model: "nn.Module", batches: "Iterable[Batch]", objective: "Objective") -> "dict[str, Tensor]":
         """A score per prunable weight, in its shape; the lowest go first. Needs neither `batches` nor `objective`."""
         from harness.pruning.mask import prunable
 

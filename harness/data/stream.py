@@ -1,6 +1,6 @@
 """Batches of a prepared file: the training stream and the evaluation stream.
 
-Lives here: `Batch`, `TrainStream`, `EvalStream`. Must not: FFCV (`harness.data._ffcv`), losses, models.
+Lives here: `TrainStream`, `EvalStream`. Must not: FFCV (`harness.data._ffcv`), losses, models.
 
 The training stream is a pure function of (seed, epoch, position): the same pixels come at any number of workers and
 ranks, and after a restart. Evaluation yields every image exactly once at any number of ranks. Batches are the caller's
@@ -8,13 +8,13 @@ to keep.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from harness.batch import Batch
 from harness.data._boxes import centre_boxes, training_boxes
 from harness.data._draws import order
 from harness.data._ffcv import open_reader
@@ -23,18 +23,6 @@ from harness.data.augment import Augment
 from harness.errors import UserError
 
 Ints = NDArray[np.int64]
-
-
-@dataclass(frozen=True)
-class Batch:
-    """`images` float32 [n, 3, size, size], normalised, and `labels` int64 [n] on the device; `indices` int64 [n], CPU.
-
-    An index is the sample's place in the file, the same in every epoch.
-    """
-
-    images: torch.Tensor
-    labels: torch.Tensor
-    indices: torch.Tensor
 
 
 class _Stream:

@@ -22,6 +22,8 @@ def run(steps: list[Step], placement: Placement) -> None:
             Topology(),
             data=placement.data,
             workers=placement.workers,
+            patience_s=placement.patience_s,
+            checkpoint_s=placement.checkpoint_s,
             listener=lambda stage, event: screen.show(labels[stage.key], event),
         )
     finally:

@@ -58,11 +58,8 @@ def run(steps: list[Step], placement: Placement) -> None:
 
 def command(missing: list[Step], placement: Placement) -> str:
     """The command line of every rank."""
-    words = [sys.executable, "-u", "-m", "harness.run", *(step.stage.key for step in missing)]
-    words += ["--store", str(placement.store.resolve()), "--workers", str(placement.workers)]
-    if placement.data is not None:
-        words += ["--data", str(placement.data.resolve())]
-    return shlex.join(words)
+    keys = [step.stage.key for step in missing]
+    return shlex.join([sys.executable, "-u", "-m", "harness.run", *keys, *placement.of_a_rank])
 
 
 def _start(executor: submitit.LocalExecutor, command: str) -> submitit.Job[None]:

@@ -130,11 +130,8 @@ def _pairs(options: tuple[str, ...]) -> dict[str, str]:
 
 
 def _body(step: Step, placement: Placement, *, gpus: bool) -> list[str]:
-    words = [sys.executable, "-m", "harness.run", step.stage.key, "--store", str(placement.store.resolve())]
-    words += ["--workers", str(placement.workers), *(["--need-gpu"] if gpus else [])]
-    if placement.data is not None:
-        words += ["--data", str(placement.data.resolve())]
-    return words
+    words = [sys.executable, "-m", "harness.run", step.stage.key, *placement.of_a_rank]
+    return [*words, "--need-gpu"] if gpus else words
 
 
 def _submit(executor: submitit.SlurmExecutor, command: list[str]) -> str:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from harness import plugins
+from harness.batch import Batch
 from harness.models.vgg import VGG
 from harness.objective import CrossEntropy
 from harness.pruning.mask import prunable
@@ -21,7 +22,7 @@ def criterion(request: pytest.FixtureRequest) -> Any:
 def scored(criterion: Any) -> tuple[nn.Module, dict[str, Tensor]]:
     torch.manual_seed(0)
     network = VGG(blocks=((4,), (6,)), classes=3).build()
-    batches = [(torch.randn(4, 3, 8, 8), torch.tensor([0, 1, 2, 0])) for _ in range(2)]
+    batches = [Batch(torch.randn(4, 3, 8, 8), torch.tensor([0, 1, 2, 0]), torch.arange(4)) for _ in range(2)]
     return network, criterion.score(network, batches, CrossEntropy())
 
 

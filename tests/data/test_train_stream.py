@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 import torch
 
+from harness.batch import Batch
 from harness.data._boxes import training_boxes
 from harness.data._draws import FLIP, LEFT, TOP, order, uniform
 from harness.data.augment import Augment
 from harness.data.digits import Digits
 from harness.data.image_folder import ImageFolder
-from harness.data.stream import Batch, TrainStream
+from harness.data.stream import TrainStream
 from harness.errors import StageError, UserError
 
 PAD = Augment(crop="pad", size=32)
