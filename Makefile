@@ -35,9 +35,8 @@ check: setup ## set up, then run the checks alone: lint, format, types
 	$(PYTHON) -m ruff format --check
 	$(PYTHON) -m mypy
 
-bench: setup ## set up, then time what was made fast against public baselines; DATA=DIR for photographs of yours
-	$(PYTHON) -m tests.bench.threshold
-	$(PYTHON) -m tests.bench.loader $(DATA)
+bench: setup ## set up, then time what was made fast beside public baselines, to results/speed.csv; DATA=DIR: your images
+	$(PYTHON) -m benchmarks.speed $(if $(DATA),--data "$(DATA)")
 
 setup: ## make .venv hold what requirements.lock says
 	@bash .ci/setup

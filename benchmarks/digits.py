@@ -20,6 +20,7 @@ from harness.stages.prepare import Prepare
 from harness.stages.prune import lr_rewinding
 from harness.stages.prune_channels import PruneChannels
 from harness.stages.student import Student
+from harness.stages.teacher_outputs import outputs_for
 from harness.stages.train import Train
 
 DATA = Prepare(source=Digits())
@@ -75,8 +76,9 @@ def full() -> Suite:
 
 
 def distill(student: VGG | Student, teacher: Stage) -> Distill:
-    """The settings of No & Park: temperature 10, weight 0.95."""
-    return Distill(student=student, teacher=teacher, method=KD(), data=DATA, recipe=recipe(9))
+    """The settings of No & Park: temperature 10, weight 0.95. Both students read what the teacher said once."""
+    outputs = outputs_for(recipe(9), teacher=teacher, classes=10, data=DATA)
+    return Distill(student=student, teacher=outputs, method=KD(), data=DATA, recipe=recipe(9))
 
 
 SUITES = {"full": full}

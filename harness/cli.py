@@ -19,6 +19,7 @@ from harness.store import Store
 
 ROOT = Path(__file__).resolve().parent.parent
 EXECUTORS = ("auto", "slurm", "local", "inline")
+DATA_HELP = "folder of raw images: train/<class>/* and val/<class>/*"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -93,6 +94,26 @@ def leaderboard(options: argparse.Namespace) -> None:
     draw(options.benchmark, name, suite, Placement(store=options.store, results=options.results))
 
 
+def prepare_data(options: argparse.Namespace) -> None:
+    """Prepare here and now the image sets that a suite needs, and say what every one of them holds."""
+    _, suite = find_suite(options.benchmark, options.suite)
+    store = Store(options.store)
+    steps = make_plan(((entry.name, entry.evaluate) for entry in suite.entries), store)
+    sets = [step for step in steps if step.stage.name == "prepare"]
+    require_data(sets, options.data, store)
+    if any(not step.done for step in sets):
+        store.require_writable()
+        store.write_specs([step.stage for step in sets])
+        workers = options.workers or len(os.sched_getaffinity(0))
+        placement = Placement(store=options.store, results=ROOT / "results", data=options.data, workers=workers)
+        execute("inline", sets, placement)
+    for step in sets:
+        manifest = store.manifest(step.stage)
+        facts, megabytes = manifest["payload"], sum(file["bytes"] for file in manifest["files"].values()) / 1e6
+        print(f"{facts['name']} {'was prepared already' if step.done else 'is prepared'}: {facts['fingerprint']}")
+        print(f"    {megabytes:,.1f} MB in {store.artefact(step.stage)}")
+
+
 def require_shape(steps: list[Step], world: int) -> None:
     """Raise UserError if a stage's batches do not divide over the ranks: before anything is submitted."""
     for step in steps:
@@ -164,17 +185,30 @@ def _parser() -> argparse.ArgumentParser:
     table = commands.add_parser("leaderboard", help="collect finished rows and derive the tables again")
     _add_common(table)
     table.set_defaults(run=leaderboard)
+    data = commands.add_parser("data", help="look after image sets").add_subparsers(required=True, metavar="COMMAND")
+    _add_prepare(data.add_parser("prepare", help="turn a folder of images into what training reads, here and now"))
     return parser
 
 
 def _add_common(parser: argparse.ArgumentParser) -> None:
+    _add_suite(parser)
+    parser.add_argument("--results", type=Path, default=ROOT / "results", help="folder of rows and tables")
+
+
+def _add_suite(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("benchmark", help="a module of benchmarks/")
     parser.add_argument("--suite", help="one of the benchmark's suites; the first by default")
     store = Path(os.environ.get("HARNESS_STORE", ROOT / "store"))
     parser.add_argument(
         "--store", type=Path, default=store, help="folder of artefacts (default: $HARNESS_STORE, else %(default)s)"
     )
-    parser.add_argument("--results", type=Path, default=ROOT / "results", help="folder of rows and tables")
+
+
+def _add_prepare(parser: argparse.ArgumentParser) -> None:
+    _add_suite(parser)
+    parser.add_argument("--data", type=Path, help=DATA_HELP)
+    parser.add_argument("--workers", type=_positive, help="threads (default: one for each core this process may use)")
+    parser.set_defaults(run=prepare_data)
 
 
 def _add_launch(parser: argparse.ArgumentParser) -> None:
@@ -183,7 +217,7 @@ def _add_launch(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--gpus", type=_positive, help="ranks on each, one per GPU (default: the suite's on Slurm, else this machine's)"
     )
-    parser.add_argument("--data", type=Path, help="folder of raw images: train/<class>/* and val/<class>/*")
+    parser.add_argument("--data", type=Path, help=DATA_HELP)
     parser.add_argument(
         "--executor", choices=EXECUTORS, default="auto", help="auto: Slurm where it answers, else local"
     )

@@ -42,9 +42,15 @@ class Architecture:
         (folder / ARCHITECTURE).write_text(json.dumps(form, sort_keys=True, indent=1) + "\n")
 
 
-def place(network: nn.Module, device: str, *, channels_last: bool) -> nn.Module:
-    """Move a network, in place, to a device and into the memory format its images come in."""
+def place(network: nn.Module, device: str, *, channels_last: bool, compiled: bool = False) -> nn.Module:
+    """Move a network, in place, to a device and into the memory format its images come in.
+
+    `compiled` has torch.compile translate it at its first call, names and tensors unchanged; not on a CPU, where that
+    takes a minute and gains little.
+    """
     memory_format = torch.channels_last if channels_last else torch.contiguous_format
+    if compiled and device != "cpu":
+        network.compile()
     return network.to(device, memory_format=memory_format)  # type: ignore[call-overload,no-any-return]  # not in stubs
 
 

@@ -1,7 +1,10 @@
 """What training minimises, as named loss terms.
 
-Lives here: the objectives the training loop calls. Must not: formulas of methods (`harness.distillation`), backward.
+Lives here: the objectives the training loop calls, and a teacher that answers them. Must not: formulas of methods
+(`harness.distillation`), backward.
 """
+
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -22,13 +25,25 @@ class CrossEntropy:
 
 
 class Distilled:
-    """Learns from a frozen teacher that sees the same images; the teacher is put into evaluation mode for good."""
+    """Learns from labels and from the logits (n, classes) that a teacher has for the same batch."""
 
-    def __init__(self, method: Distillation, teacher: nn.Module) -> None:
+    def __init__(self, method: Distillation, teacher: Callable[[Batch], Tensor]) -> None:
         self.method = method
-        self.teacher = teacher.eval().requires_grad_(False)
+        self.teacher = teacher
 
     def __call__(self, logits: Tensor, batch: Batch) -> dict[str, Tensor]:
-        with torch.no_grad():
-            teacher_logits: Tensor = self.teacher(batch.images)
-        return self.method.terms(logits, teacher_logits.to(logits.dtype), batch.labels)
+        return self.method.terms(logits, self.teacher(batch).to(logits.dtype), batch.labels)
+
+
+class LiveTeacher:
+    """A frozen network that sees the same images; it is put into evaluation mode for good."""
+
+    def __init__(self, network: nn.Module, *, bf16: bool = False) -> None:
+        self.network = network.eval().requires_grad_(False)
+        self.bf16 = bf16
+
+    @torch.no_grad()
+    def __call__(self, batch: Batch) -> Tensor:
+        with torch.autocast(batch.images.device.type, torch.bfloat16, enabled=self.bf16):
+            logits: Tensor = self.network(batch.images)
+        return logits

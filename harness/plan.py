@@ -12,11 +12,15 @@ from harness.store import Store
 
 @dataclass(frozen=True)
 class Step:
-    """One stage of a plan; `done` if its artefact is in the store; `label` names the first entry that needs it."""
+    """One stage of a plan; `done` if its artefact is in the store; `label` names the first entry that needs it.
+
+    `disk` tells what the stage will take of the disk, if that grows with its data.
+    """
 
     stage: Stage
     done: bool
     label: str
+    disk: str = ""
 
     @property
     def title(self) -> str:
@@ -32,17 +36,38 @@ def make_plan(wanted: Iterable[tuple[str, Stage]], store: Store) -> list[Step]:
         for needed in _inputs_first(stage, order):
             order[needed.key] = needed
             labels[needed.key] = entry
-    return [Step(stage, store.done(stage), labels[key]) for key, stage in order.items()]
+    return [Step(stage, store.done(stage), labels[key], disk(stage, store)) for key, stage in order.items()]
+
+
+def disk(stage: Stage, store: Store) -> str:
+    """`stores 6.9 GB`, or by the image while it is not known how many there are; nothing for most stages."""
+    each: int | None = getattr(stage, "bytes_an_image", None)
+    if each is None:
+        return ""
+    (data,) = (child for child in stage.inputs() if child.name == "prepare")
+    if not store.done(data):
+        return f"stores {amount(each)} for each training image"
+    return f"stores {amount(each * store.manifest(data)['payload']['images']['train'])}"
+
+
+def amount(count: float) -> str:
+    """`512 B`, `3.6 kB`, `461 GB`: three digits, powers of 1,000."""
+    units = ["B", "kB", "MB", "GB", "TB"]
+    while count >= 999.5 and len(units) > 1:
+        count /= 1000
+        units.pop(0)
+    return f"{count:.3g} {units[0]}"
 
 
 def render(steps: list[Step], *, nodes: int, gpus: int) -> str:
     """The plan as a table: stage, key, inputs, have or run, nodes x GPUs, first entry that needs it."""
-    lines = [f"{'stage':<15}{'key':<14}{'have/run':<10}{'nodes x GPUs':<14}{'inputs':<44}first needed by"]
+    lines = [f"{'stage':<17}{'key':<14}{'have/run':<10}{'nodes x GPUs':<14}{'inputs':<44}first needed by"]
     for step in steps:
         inputs = " ".join(f"{child.name}:{child.key[:6]}" for child in step.stage.inputs()) or "-"
         shape = f"{nodes} x {gpus}" if step.stage.ranks == "all" else "1 x 1"
         state = "have" if step.done else "run"
-        lines.append(f"{step.stage.name:<15}{step.stage.key[:12]:<14}{state:<10}{shape:<14}{inputs:<44}{step.label}")
+        end = f"{step.label}; {step.disk}" if step.disk else step.label
+        lines.append(f"{step.stage.name:<17}{step.stage.key[:12]:<14}{state:<10}{shape:<14}{inputs:<44}{end}")
     missing = sum(not step.done for step in steps)
     return "\n".join([*lines, f"{len(steps)} stages: {len(steps) - missing} have, {missing} to run"])
 

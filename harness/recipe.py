@@ -9,6 +9,7 @@ from typing import Literal
 from harness.choices import require_choices
 from harness.data.augment import Augment
 from harness.errors import UserError
+from harness.spec import added_field
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +25,7 @@ class Recipe:
     nesterov: bool = True
     weight_decay: float = 5e-4
     """Never applied to BatchNorm or biases."""
-    schedule: Literal["step", "cosine"] = "step"
+    schedule: Literal["step", "cosine", "linear"] = "step"
     milestones: tuple[int, ...] = ()
     """Epochs at which the step schedule multiplies the rate by `factor`."""
     factor: float = 0.1
@@ -34,6 +35,10 @@ class Recipe:
     channels_last: bool = True
     engine: Literal["deepspeed", "ddp"] = "deepspeed"
     zero_stage: Literal[0, 1, 2] = 0
+    ema_decay: float = added_field(default=0.0, neutral=0.0)
+    """Above 0: what is kept are weights averaged after every update, an update ago counting this much less."""
+    compiled: bool = added_field(default=False, neutral=False)
+    """Run networks through torch.compile; on a CPU this changes nothing."""
 
     def __post_init__(self) -> None:
         require_choices(self)
@@ -42,8 +47,10 @@ class Recipe:
                 f"epochs {self.epochs}, warmup_epochs {self.warmup_epochs}, global_batch {self.global_batch} and"
                 f" batch_per_gpu {self.batch_per_gpu} make no recipe"
             )
-        if self.schedule == "cosine" and self.milestones:
-            raise UserError(f"milestones {self.milestones} belong to the step schedule, this one is cosine")
+        if self.schedule != "step" and self.milestones:
+            raise UserError(f"milestones {self.milestones} belong to the step schedule, this one is {self.schedule}")
+        if not 0 <= self.ema_decay < 1:
+            raise UserError(f"ema_decay {self.ema_decay} must be at least 0 and below 1")
 
     def accumulation(self, world: int) -> int:
         """Micro-batches each of `world` ranks adds up for one update. Raises UserError if they do not divide."""

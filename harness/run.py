@@ -74,7 +74,7 @@ def run_stages(
 
     device = choose_device(topology, need_gpu=need_gpu)
     made_by = provenance(device_name(device))  # now: what runs is the code as it is at the start
-    with join(topology, device) as group:
+    with join(topology, device, patience_s=patience_s) as group:
         for stage in stages:
             if group.agree("have" if store.done(stage) else "run") == "have":
                 continue
@@ -126,12 +126,25 @@ def _journalled(stage: Stage, store: Store, topology: Topology) -> Iterator[None
     try:
         yield
     except BaseException as error:
-        kind = type(error).__name__
-        reason = str(error) if isinstance(error, (UserError, StageError)) else f"{kind}: {error}"
+        told = _as_stage_error(error)
+        kind = type(told).__name__
+        reason = str(told) if isinstance(told, (UserError, StageError)) else f"{kind}: {told}"
         Journal(store.journal_path(stage.key)).write("failed", kind=kind, rank=topology.rank, reason=reason)
-        if isinstance(error, OSError):  # a full disk, a lost file system
-            raise StageError(reason) from error
-        raise
+        if told is error:
+            raise
+        raise told from error
+
+
+def _as_stage_error(error: BaseException) -> BaseException:
+    """What the machine does to a stage, a full disk or a rank that is gone, is the stage's failure and no defect."""
+    from harness.engine.group import is_lost_rank
+
+    if isinstance(error, OSError):
+        return StageError(f"{type(error).__name__}: {error}")
+    if is_lost_rank(error):
+        detail = str(error).splitlines()[0].rpartition("] ")[2]
+        return StageError(f"another rank has died, or kept this one waiting too long (see --patience): {detail}")
+    return error
 
 
 def _end(*_: object) -> None:

@@ -5,6 +5,7 @@ Lives here: `Watch`. Must not: anything that changes the training.
 
 import math
 import time
+from dataclasses import dataclass, field
 
 import torch
 
@@ -17,56 +18,72 @@ LOOK_EVERY = 50
 """Micro-batches between two looks at the losses, which wait on the device until then; an epoch's end is a look too."""
 
 
-class Watch:
-    """Sees the loss of every micro-batch, on every rank. `epoch_losses` are means over an epoch and all ranks."""
+@dataclass
+class Seen:
+    """Losses over all ranks: the mean of every finished epoch, and of every step of the running one."""
 
-    def __init__(self, recipe: Recipe, steps_per_epoch: int, context: Context) -> None:
-        self.epoch_losses: list[float] = []
+    epochs: list[float] = field(default_factory=list)
+    steps: list[float] = field(default_factory=list)
+
+
+class Watch:
+    """Sees the loss of every micro-batch, on every rank."""
+
+    def __init__(self, recipe: Recipe, steps_per_epoch: int, seen: Seen, context: Context) -> None:
+        self.seen = seen
+        """After a look this also says where the training is."""
         self._recipe, self._steps_per_epoch, self._context = recipe, steps_per_epoch, context
         self._accumulation = recipe.accumulation(context.topology.world)
         self._waiting: list[torch.Tensor] = []
-        self._losses: list[float] = []
-        self._started = time.monotonic()
+        self._started, self._done_before = time.monotonic(), self.updates
+
+    @property
+    def updates(self) -> int:
+        """Steps done since the very beginning, as far as they were looked at."""
+        return len(self.seen.epochs) * self._steps_per_epoch + len(self.seen.steps)
 
     def see(self, loss: torch.Tensor) -> None:
-        """Take in the loss of one micro-batch. Raises StageError, on all ranks, if a waiting one is not finite."""
+        """Take in the loss of one micro-batch."""
         self._waiting.append(loss)
-        if len(self._waiting) == LOOK_EVERY:
-            self._look()
-            self._tell("steps")
+
+    def end_step(self) -> bool:
+        """Look, if enough losses wait, and say so. Raises StageError, on all ranks, if one of them is not finite."""
+        if len(self._waiting) < LOOK_EVERY:
+            return False
+        self._look()
+        self._tell("steps")
+        return True
 
     def end_epoch(self) -> None:
-        """Look at what still waits, and close the epoch."""
+        """Look at what still waits, and close the epoch. Raises as `end_step` does."""
         self._look()
         self._tell("epoch")
-        self.epoch_losses.append(sum(self._losses) / len(self._losses))
-        self._losses.clear()
+        self.seen.epochs.append(sum(self.seen.steps) / len(self.seen.steps))
+        self.seen.steps.clear()
 
     def _look(self) -> None:
         """One exchange for all waiting losses, so that every rank stops at the same step."""
         if not self._waiting:
             return
-        for loss in mean_over_ranks(torch.stack(self._waiting)).tolist():
-            if not math.isfinite(loss):
-                step = len(self._losses) // self._accumulation
+        for step in mean_over_ranks(torch.stack(self._waiting)).view(-1, self._accumulation).mean(dim=1).tolist():
+            if not math.isfinite(step):
                 raise StageError(
-                    f"the loss is {loss} at step {step} of epoch {len(self.epoch_losses)}: lower the learning rate, or"
-                    " look at the images of that step"
+                    f"the loss is {step} at step {len(self.seen.steps)} of epoch {len(self.seen.epochs)}: lower the"
+                    " learning rate, or look at the images of that step"
                 )
-            self._losses.append(loss)
+            self.seen.steps.append(step)
         self._waiting.clear()
 
     def _tell(self, event: str) -> None:
-        steps = len(self.epoch_losses) * self._steps_per_epoch + len(self._losses) / self._accumulation
-        done, of = (round(n * self._recipe.global_batch) for n in (steps, self._recipe.epochs * self._steps_per_epoch))
-        seconds = time.monotonic() - self._started
+        steps = self._recipe.epochs * self._steps_per_epoch
+        seconds_a_step = (time.monotonic() - self._started) / max(1, self.updates - self._done_before)
         self._context.journal.write(
             event,
-            epoch=len(self.epoch_losses) + 1,
+            epoch=len(self.seen.epochs) + 1,
             epochs=self._recipe.epochs,
-            done=done,
-            of=of,
-            loss=round(sum(self._losses) / len(self._losses), 5),
-            images_per_s=round(done / seconds, 1),
-            seconds_left=round(seconds / done * (of - done), 1),
+            done=self.updates * self._recipe.global_batch,
+            of=steps * self._recipe.global_batch,
+            loss=round(sum(self.seen.steps) / len(self.seen.steps), 5),
+            images_per_s=round(self._recipe.global_batch / seconds_a_step, 1),
+            seconds_left=round(seconds_a_step * (steps - self.updates), 1),
         )

@@ -7,6 +7,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from harness.data.digits import Digits
+from harness.data.prepared import Prepared
+from harness.run import run_stages
+from harness.stages.prepare import Prepare
+from harness.store import Store
+from harness.topology import Topology
+
 
 @pytest.fixture
 def photo_tree(tmp_path: Path) -> Callable[..., Path]:
@@ -16,6 +23,14 @@ def photo_tree(tmp_path: Path) -> Callable[..., Path]:
         return write_photo_tree(tmp_path / "photos", classes=classes, train=train, val=val)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def prepared_digits(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
+    """The digits as the stage `prepare` leaves them."""
+    store, stage = Store(tmp_path_factory.mktemp("digits")), Prepare(source=Digits())
+    run_stages([stage], store, Topology(), data=None, workers=1, listener=lambda *_: None)
+    return Prepared(store.artefact(stage))
 
 
 def write_photo_tree(root: Path, *, classes: int, train: int, val: int) -> Path:

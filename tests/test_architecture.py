@@ -41,6 +41,9 @@ FLOORS = {
     "harness.engine": 2,
     "harness.network": 2,
     "harness.loop": 2,
+    "harness.checkpoint": 2,
+    "harness.state": 2,
+    "harness.outputs": 2,
     "harness.watch": 2,
     # 3: stages
     "harness.stages": 3,

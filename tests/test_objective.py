@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from harness.batch import Batch
 from harness.distillation.kd import KD
 from harness.models.vgg import VGG
-from harness.objective import CrossEntropy, Distilled
+from harness.objective import CrossEntropy, Distilled, LiveTeacher
 
 NONE = torch.empty(0, dtype=torch.int64)
 
@@ -44,7 +44,7 @@ def test_the_terms_are_the_methods_with_the_teachers_logits(
 ) -> None:
     logits, images, labels = batch
     reference = copy.deepcopy(teacher).eval()
-    terms = Distilled(KD(), teacher)(logits, Batch(images, labels, NONE))
+    terms = Distilled(KD(), LiveTeacher(teacher))(logits, Batch(images, labels, NONE))
     expected = KD().terms(logits, reference(images), labels)
     assert list(terms) == ["ce", "kd"]
     assert all(torch.equal(terms[name], expected[name]) for name in terms)
@@ -53,7 +53,7 @@ def test_the_terms_are_the_methods_with_the_teachers_logits(
 def test_the_teacher_is_frozen_and_evaluated(batch: tuple[Tensor, Tensor, Tensor], teacher: nn.Module) -> None:
     logits, images, labels = batch
     before = copy.deepcopy(teacher.state_dict())
-    objective = Distilled(KD(), teacher)
+    objective = Distilled(KD(), LiveTeacher(teacher))
     assert not teacher.training
     assert not any(parameter.requires_grad for parameter in teacher.parameters())
     sum(objective(logits, Batch(images, labels, NONE)).values()).backward()  # type: ignore[union-attr]
@@ -65,6 +65,6 @@ def test_the_teacher_is_frozen_and_evaluated(batch: tuple[Tensor, Tensor, Tensor
 def test_a_half_precision_teacher_speaks_in_the_students_precision(batch: tuple[Tensor, Tensor, Tensor]) -> None:
     logits, images, labels = batch
     teacher = VGG(blocks=((4,),), classes=3).build().to(torch.bfloat16)
-    terms = Distilled(KD(), teacher)(logits.float(), Batch(images.bfloat16(), labels, NONE))
+    terms = Distilled(KD(), LiveTeacher(teacher))(logits.float(), Batch(images.bfloat16(), labels, NONE))
     expected = KD().terms(logits.float(), teacher(images.bfloat16()).float(), labels)  # softened in full precision
     assert torch.equal(terms["kd"], expected["kd"])

@@ -1,6 +1,7 @@
 """The learning rate a user reads off a recipe."""
 
 import itertools
+from dataclasses import replace
 
 import pytest
 
@@ -34,6 +35,11 @@ def test_after_the_peak_the_rate_only_falls() -> None:
 def test_a_step_schedule_warms_up_too_and_keeps_its_milestones() -> None:
     recipe = Recipe(epochs=90, augment=AUGMENT, lr=1.0, milestones=(30, 60), warmup_epochs=5)
     assert [learning_rate(recipe, epoch) for epoch in (0, 2.5, 5, 30)] == pytest.approx([0, 0.5, 1, 0.1])
+
+
+@pytest.mark.parametrize(("epoch", "rate"), [(1, 1), (2, 2), (6, 1.5), (10, 1), (14, 0.5), (18, 0)])
+def test_a_linear_schedule_falls_in_a_straight_line(epoch: float, rate: float) -> None:
+    assert learning_rate(replace(COSINE, schedule="linear"), epoch) == pytest.approx(rate, abs=1e-12)
 
 
 def test_a_recipe_that_only_warms_up_has_an_end() -> None:

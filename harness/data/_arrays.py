@@ -5,7 +5,6 @@ Lives here: `ArrayImages`. Must not: where the arrays come from.
 
 import hashlib
 from collections.abc import Sequence
-from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,19 +13,18 @@ from numpy.typing import NDArray
 class ArrayImages:
     """One split as arrays: `pixels` uint8 [n, height, width, 3], `labels` [n]."""
 
-    def __init__(self, pixels: NDArray[np.uint8], labels: Sequence[int], class_names: Sequence[str]) -> None:
+    def __init__(
+        self, pixels: NDArray[np.uint8], labels: Sequence[int], class_names: Sequence[str], *, listing: str
+    ) -> None:
         self.class_names = list(class_names)
         self.labels = [int(label) for label in labels]
+        self.listing = listing
         self._pixels = pixels
 
     def __len__(self) -> int:
         return len(self.labels)
 
-    def __getitem__(self, index: int) -> tuple[NDArray[np.uint8], int]:
-        return self._pixels[index], self.labels[index]
-
-    @cached_property
-    def fingerprint(self) -> str:
-        """SHA-256 over class names, labels, shape and pixels."""
-        facts = repr((self.class_names, self.labels, self._pixels.shape))
-        return hashlib.sha256(facts.encode() + self._pixels.tobytes()).hexdigest()
+    def __getitem__(self, index: int) -> tuple[NDArray[np.uint8], str]:
+        """Pixels, uint8 [height, width, 3], and the SHA-256 of their shape and bytes."""
+        pixels = self._pixels[index]
+        return pixels, hashlib.sha256(repr(pixels.shape).encode() + pixels.tobytes()).hexdigest()

@@ -7,30 +7,38 @@ mirrored. A box of the size that comes out is copied and may reach over the edge
 inside the image and is resized.
 """
 
-import math
+from collections.abc import Callable
+from math import factorial
 
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.data._draws import AREA, FLIP, LEFT, RATIO, TOP, uniform
+from harness.data._draws import AREA, FLIP, LEFT, RATIO, TOP
 from harness.data.augment import Augment
 
 Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+Draw = Callable[..., Floats]
+"""Numbers in [0, 1) from a purpose, an attempt if there are several, and sample numbers [n]."""
 
-_LOG_RATIO = math.log(4 / 3)
+_LOG_RATIO = 0.28768207245178085  # log(4 / 3)
+_EXP = [1 / factorial(k) for k in range(13, -1, -1)]
 _ATTEMPTS = 10
 
 
-def training_boxes(augment: Augment, seed: int, epoch: int, indices: Ints, heights: Ints, widths: Ints) -> Ints:
-    """The boxes [n, 5] of the samples `indices` in one epoch; `heights` and `widths` [n] are theirs."""
+def training_boxes(augment: Augment, draw: Draw, indices: Ints, heights: Ints, widths: Ints) -> Ints:
+    """The boxes [n, 5] that `draw` gives to the samples `indices`, of images `heights` [n] by `widths` [n].
+
+    Only arithmetic that every processor rounds alike (+ - * / sqrt rint floor): a box is the same on all of them.
+    """
     if augment.crop == "pad":
-        boxes = _padded(augment, seed, epoch, indices, heights, widths)
+        boxes = _padded(augment, draw, indices, heights, widths)
     elif augment.crop == "resized":
-        boxes = _resized(augment.min_area, seed, epoch, indices, heights, widths)
+        boxes = _resized(augment.min_area, draw, indices, heights, widths)
     else:
         boxes = centre_boxes(1.0, heights, widths)
     if augment.flip:
-        boxes[:, 4] = uniform(seed, epoch, FLIP, indices) < 0.5
+        boxes[:, 4] = draw(FLIP, indices) < 0.5
     return boxes
 
 
@@ -40,15 +48,15 @@ def centre_boxes(share: float, heights: Ints, widths: Ints) -> Ints:
     return _stack((heights - side) // 2, (widths - side) // 2, side, side)
 
 
-def _padded(augment: Augment, seed: int, epoch: int, indices: Ints, heights: Ints, widths: Ints) -> Ints:
+def _padded(augment: Augment, draw: Draw, indices: Ints, heights: Ints, widths: Ints) -> Ints:
     """A square of `size` anywhere in the image padded by `pad` on each side (He et al. 2016, section 4.2)."""
     size, pad = augment.size, augment.pad
-    top = _below(heights + 2 * pad - size + 1, uniform(seed, epoch, TOP, indices)) - pad
-    left = _below(widths + 2 * pad - size + 1, uniform(seed, epoch, LEFT, indices)) - pad
+    top = _below(heights + 2 * pad - size + 1, draw(TOP, indices)) - pad
+    left = _below(widths + 2 * pad - size + 1, draw(LEFT, indices)) - pad
     return _stack(top, left, np.full_like(top, size), np.full_like(top, size))
 
 
-def _resized(min_area: float, seed: int, epoch: int, indices: Ints, heights: Ints, widths: Ints) -> Ints:
+def _resized(min_area: float, draw: Draw, indices: Ints, heights: Ints, widths: Ints) -> Ints:
     """A random share of the area at a log-uniform aspect ratio (Szegedy et al. 2015), the first of ten tries that fits.
 
     Where none fits: the largest central box whose aspect ratio is allowed.
@@ -56,13 +64,13 @@ def _resized(min_area: float, seed: int, epoch: int, indices: Ints, heights: Int
     boxes = _largest_allowed(heights, widths)
     undecided = np.ones(len(indices), dtype=bool)
     for attempt in range(_ATTEMPTS):
-        area = heights * widths * (min_area + (1 - min_area) * uniform(seed, epoch, AREA, attempt, indices))
-        ratio = np.exp(_LOG_RATIO * (2 * uniform(seed, epoch, RATIO, attempt, indices) - 1))
+        area = heights * widths * (min_area + (1 - min_area) * draw(AREA, attempt, indices))
+        ratio = _exp(_LOG_RATIO * (2 * draw(RATIO, attempt, indices) - 1))
         width = np.rint(np.sqrt(area * ratio)).astype(np.int64)
         height = np.rint(np.sqrt(area / ratio)).astype(np.int64)
         fits = undecided & (width > 0) & (width <= widths) & (height > 0) & (height <= heights)
-        top = _below(heights - height + 1, uniform(seed, epoch, TOP, attempt, indices))
-        left = _below(widths - width + 1, uniform(seed, epoch, LEFT, attempt, indices))
+        top = _below(heights - height + 1, draw(TOP, attempt, indices))
+        left = _below(widths - width + 1, draw(LEFT, attempt, indices))
         boxes[fits] = _stack(top, left, height, width)[fits]
         undecided &= ~fits
         if not undecided.any():
@@ -76,7 +84,15 @@ def _largest_allowed(heights: Ints, widths: Ints) -> Ints:
     return _stack((heights - height) // 2, (widths - width) // 2, height, width)
 
 
-def _below(count: Ints, share: NDArray[np.float64]) -> Ints:
+def _exp(x: Floats) -> Floats:
+    """e**x for |x| < 0.3 by its Taylor polynomial: the last bit of `np.exp` depends on the processor."""
+    value = np.full_like(x, _EXP[0])
+    for coefficient in _EXP[1:]:
+        value = value * x + coefficient
+    return value
+
+
+def _below(count: Ints, share: Floats) -> Ints:
     """A whole number in 0 .. count - 1 for each share in [0, 1)."""
     return np.floor(share * count).astype(np.int64)
 

@@ -10,8 +10,11 @@ from numpy.typing import NDArray
 
 Words = NDArray[np.uint64]
 
-ORDER, FLIP, TOP, LEFT, AREA, RATIO, STORE = range(7)
-"""What a draw is for: two purposes never share their numbers."""
+ORDER, FLIP, TOP, LEFT, AREA, RATIO, STORE, CLASSMATE, MATE, NOISE = range(10)
+"""What a draw is for: two purposes never share their numbers. New ones are added at the end.
+
+MATE stands before another purpose: the crop and the flip of a sample's second image are draws of (MATE, TOP) and so on.
+"""
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _FIRST, _SECOND = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)

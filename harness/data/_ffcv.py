@@ -7,35 +7,50 @@ when an epoch is left, hands out buffers that it overwrites, and cannot be seede
 be read and place samples by chance. Files and pipelines are FFCV's own: any FFCV program can read what is written here.
 """
 
+import hashlib
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
-from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple, Self, cast
 
+import cv2
 import numpy as np
 import torch
 from numba import njit
 from numpy.typing import NDArray
 
 from harness.data._once import once_per_file
+from harness.data._pages import Note, Pages
 from harness.errors import StageError, UserError
 
 _torch_threads = torch.get_num_threads()
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)  # FFCV imports distutils
     from ffcv.fields import IntField, RGBImageField
-    from ffcv.fields.rgb_image import IMAGE_MODES, SimpleRGBImageDecoder, encode_jpeg, resizer
+    from ffcv.fields.rgb_image import IMAGE_MODES, SimpleRGBImageDecoder, encode_jpeg
     from ffcv.libffcv import imdecode, resize_crop
     from ffcv.loader import Loader, OrderOption
-    from ffcv.memory_allocator import MemoryAllocator
     from ffcv.pipeline.compiler import Compiler
-    from ffcv.writer import DatasetWriter, handle_sample
+    from ffcv.types import (
+        ALLOC_TABLE_TYPE,
+        CURRENT_VERSION,
+        TYPE_ID_HANDLER,
+        FieldDescType,
+        HeaderType,
+        get_metadata_type,
+    )
+    from ffcv.utils import align_to_page
 torch.set_num_threads(_torch_threads)  # importing FFCV sets it to 1 for the whole process
 
 Pixels = NDArray[np.uint8]
 Ints = NDArray[np.int64]
+
+PAGE_BYTES = 8 << 20
+"""FFCV's own choice."""
+LONGEST_SIDE = 65_500
+"""Of a JPEG file."""
 
 _JPEG, _RAW = int(IMAGE_MODES["jpg"]), int(IMAGE_MODES["raw"])
 _imdecode, _resize_crop = Compiler.compile(imdecode), Compiler.compile(resize_crop)
@@ -52,63 +67,89 @@ class Encoded(NamedTuple):
 
 def encode(image: Pixels, *, max_side: int | None, jpeg_quality: int | None) -> Encoded:
     """Shrink the longer side to `max_side` if it is longer, then JPEG at a quality, or plain pixels for None."""
-    image = resizer(image, max_side)
+    if max_side is not None:
+        image = _shrunk(image, max_side)
     height, width = image.shape[:2]
-    if jpeg_quality is None:
+    if jpeg_quality is None or max(height, width) > LONGEST_SIDE:  # the writer refuses such an image by its number
         return Encoded(_RAW, height, width, np.ascontiguousarray(image).reshape(-1))
     return Encoded(_JPEG, height, width, encode_jpeg(image, jpeg_quality))
 
 
-class _EncodedField:
-    """Stands in for FFCV's image field while writing: the image was encoded by a thread already."""
-
-    def encode(self, destination: Any, image: Encoded, malloc: Callable[[int], tuple[int, Pixels]]) -> None:
-        destination["mode"], destination["height"], destination["width"] = image[:3]
-        destination["data_ptr"], storage = malloc(image.data.nbytes)
-        storage[:] = image.data
+def _shrunk(image: Pixels, max_side: int) -> Pixels:
+    """As FFCV's `resizer` does it, but a thin image keeps at least one pixel each way."""
+    height, width = image.shape[:2]
+    ratio = max_side / max(height, width)
+    if ratio >= 1:
+        return image
+    size = max(1, int(ratio * width)), max(1, int(ratio * height))
+    return cast(Pixels, cv2.resize(image, size, interpolation=cv2.INTER_AREA))
 
 
 class Writer:
-    """An FFCV file of `count` samples with the fields image, label and index, appended in order: the bytes are fixed.
+    """An FFCV file with one sample per label and the fields image, label and index, appended in order.
 
-    A context manager; without all samples or after an exception it leaves no file.
+    Its bytes depend on nothing else. Finished pages outlive the process: the next writer of the same `path`, `labels`
+    and `whose` goes on behind them. `done` counts the samples so far.
     """
 
-    def __init__(self, path: Path, count: int) -> None:
-        self._path, self._done = path, 0
-        self._file = DatasetWriter(str(path), {"image": RGBImageField(), "label": IntField(), "index": IntField()})
-        self._file.num_samples = count
-        self._fields = {"image": _EncodedField(), "label": IntField(), "index": IntField()}
+    def __init__(self, path: Path, labels: Sequence[int], whose: dict[str, Any]) -> None:
+        self._fields: dict[str, Any] = {"image": RGBImageField(), "label": IntField(), "index": IntField()}
+        self._samples = np.zeros(len(labels), get_metadata_type(list(self._fields.values())))
+        self._samples["f1"], self._samples["f2"] = labels, np.arange(len(labels))
+        self._allocations = np.zeros(len(labels), ALLOC_TABLE_TYPE)
+        self._content = hashlib.sha256()
+        self.done = 0
+        head = HeaderType.itemsize + len(self._fields) * FieldDescType.itemsize + self._samples.nbytes
+        self._pages = Pages(path, start=align_to_page(head, PAGE_BYTES), page_bytes=PAGE_BYTES, whose=whose)
 
     def __enter__(self) -> Self:
-        self._file.prepare()
-        self._memory = self._file.metadata_sm
-        kind = self._file.metadata_type
-        self._samples = np.frombuffer(self._memory.buf, dtype=kind, count=self._file.num_samples)
-        self._pages = MemoryAllocator(str(self._path), self._file.data_region_start, self._file.page_size)
-        self._pages.__enter__()
         return self
 
-    def append(self, image: Encoded, label: int) -> None:
-        """Add the next sample. Raises UserError if its stored form is larger than a page (8 MiB)."""
-        if image.data.nbytes > self._file.page_size:
-            raise UserError(f"image {self._done} is {image.width} x {image.height}, too large to store: set a max_side")
-        names, sample = self._samples.dtype.names, (image, label, self._done)
-        handle_sample(sample, self._done, names, self._samples, self._pages, self._fields)
-        self._done += 1
+    def __exit__(self, *_: object) -> None:
+        self._pages.close()
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._pages.__exit__(kind, error, trace)
-        complete = error is None and self._done == self._file.num_samples
-        if complete:
-            self._file.finalize(self._pages.allocations)
-        del self._samples  # a view of the shared memory, which cannot be closed while it lives
-        self._memory.close()
-        self._memory.unlink()
-        if not complete:
-            self._path.unlink()
+    def resume(self, workers: int) -> Iterator[int]:
+        """Take up the pages that are finished, and count their samples; before anything is appended."""
+        for notes in self._pages.kept(workers):
+            self._enter(notes)
+            yield self.done
+
+    def extend(self, images: Iterable[tuple[Encoded, str]]) -> None:
+        """Add the next samples: images with their digests.
+
+        Raises UserError for an image that is larger than a page or longer than a JPEG file can be.
+        """
+        for notes in self._pages.extend(map(_item, count(self.done), images)):
+            self._enter(notes)
+
+    def finish(self) -> str:
+        """Complete the file. Returns the SHA-256 over the digests of all images."""
+        kinds = {kind: number for number, kind in TYPE_ID_HANDLER.items()}
+        fields = np.zeros(len(self._fields), FieldDescType)
+        for place, (name, field) in zip(fields, self._fields.items(), strict=True):
+            place["type_id"] = kinds[type(field)]
+            place["name"][: len(name)] = list(name.encode())
+        header = np.zeros(1, HeaderType)
+        header["version"], header["num_fields"], header["page_size"] = CURRENT_VERSION, len(fields), PAGE_BYTES
+        header["num_samples"], header["alloc_table_ptr"] = self.done, self._pages.end
+        self._pages.enclose(header.tobytes() + fields.tobytes() + self._samples.tobytes(), self._allocations.tobytes())
+        return self._content.hexdigest()
+
+    def _enter(self, notes: list[Note]) -> None:
+        """Note the samples of the next page in the tables."""
+        for position, size, mode, height, width, digest in notes:
+            self._samples["f0"][self.done] = (mode, width, height, position)
+            self._allocations[self.done] = (self.done, position, size)
+            self._content.update(bytes.fromhex(digest))
+            self.done += 1
+
+
+def _item(number: int, encoded: tuple[Encoded, str]) -> tuple[memoryview, Note]:
+    """What goes on a page, and what must be known of it."""
+    (mode, height, width, data), digest = encoded
+    if data.nbytes > PAGE_BYTES or max(height, width) > LONGEST_SIDE:
+        raise UserError(f"image {number} is {width} x {height}, too large to store: set a max_side")
+    return data.data, [mode, height, width, digest]
 
 
 @njit(nogil=True, error_model="numpy")

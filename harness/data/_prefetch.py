@@ -20,17 +20,15 @@ from harness.errors import StageError
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-PATIENCE_S = 600.0
-"""How long one piece of work may take before it counts as stuck."""
-
 
 def prefetched(
-    make: Callable[[Item], Result], items: Iterable[Item], workers: int, patience_s: float = PATIENCE_S
+    make: Callable[[Item], Result], items: Iterable[Item], workers: int, *, patience_s: float, reading: str
 ) -> Generator[Result, None, None]:
     """`map(make, items)` by `workers` threads, in the order of `items`, at most `workers` + 2 results ahead.
 
     An exception of `make` is raised here, in the place of its result. Closing the iterator early drops what has not
-    begun and waits for what has. Raises StageError if a result takes longer than `patience_s`.
+    begun and waits for what has. Raises StageError if a result keeps the caller waiting for more than `patience_s`
+    seconds; `reading` is its word for what is read, a path say.
     """
     queue = _threads(workers)
     pending: deque[Future[Result]] = deque()
@@ -40,17 +38,23 @@ def prefetched(
             queue.put((future, make, item))
             pending.append(future)
             if len(pending) == workers + 2:
-                yield _result(pending.popleft(), patience_s)
+                yield _first(pending, patience_s, reading)
         while pending:
-            yield _result(pending.popleft(), patience_s)
+            yield _first(pending, patience_s, reading)
     finally:
         wait([future for future in pending if not future.cancel()], timeout=patience_s)
 
 
-def _result(future: Future[Result], patience_s: float) -> Result:
-    if not wait([future], timeout=patience_s).done:
-        raise StageError(f"no data for {patience_s:.0f} s: a reading thread is stuck; is the file system answering?")
-    return future.result()
+def _first(pending: deque[Future[Result]], patience_s: float, reading: str) -> Result:
+    if not wait([pending[0]], timeout=patience_s).done:
+        for future in pending:
+            future.cancel()
+        pending.clear()  # the thread is given up: whoever closes the iterator must not wait for it once more
+        raise StageError(
+            f"no data for {patience_s:g} s while reading {reading}: look whether its file system answers, or raise"
+            " --patience if it is only slow"
+        )
+    return pending.popleft().result()
 
 
 @functools.cache

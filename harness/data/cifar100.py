@@ -31,9 +31,9 @@ class Cifar100:
         if root is None:
             raise UserError("cifar100 needs a data folder: pass --data DIR that holds or may receive cifar-100-python/")
 
-    def listing(self, root: Path | None) -> str:
+    def listing(self, root: Path | None) -> dict[Split, str]:
         """Always the same: the set is."""
-        return self.name
+        return {"train": self.name, "val": self.name}
 
     def split(self, split: Split, root: Path | None) -> "ArrayImages":
         """The images of one split; `val` is the official test set. Downloads what is absent."""
@@ -46,4 +46,4 @@ class Cifar100:
             stored = CIFAR100(str(root), train=split == "train", download=True)
         except (OSError, RuntimeError) as error:
             raise UserError(f"no CIFAR-100 in {root}, and it cannot be downloaded ({error}): place it there") from error
-        return ArrayImages(stored.data, stored.targets, stored.classes)
+        return ArrayImages(stored.data, stored.targets, stored.classes, listing=self.name)

@@ -32,9 +32,9 @@ class Digits:
     def check(self, root: Path | None) -> None:
         """Nothing to check: the data come with a package."""
 
-    def listing(self, root: Path | None) -> str:
+    def listing(self, root: Path | None) -> dict[Split, str]:
         """Always the same: the set is."""
-        return self.name
+        return {"train": self.name, "val": self.name}
 
     def split(self, split: Split, root: Path | None) -> "ArrayImages":
         """The images of one split; `root` is not needed."""
@@ -51,4 +51,4 @@ class Digits:
         grey = (scans[chosen].reshape(-1, 8, 8) * (255 / 16)).round().astype(np.uint8)
         large = [np.asarray(Image.fromarray(g).resize((SIDE, SIDE), Image.Resampling.BICUBIC)) for g in grey]
         pixels = np.repeat(np.stack(large)[..., None], 3, axis=3)
-        return ArrayImages(pixels, labels[chosen], [str(digit) for digit in range(10)])
+        return ArrayImages(pixels, labels[chosen], [str(digit) for digit in range(10)], listing=self.name)

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from harness.context import Context
-from harness.data.stream import EvalStream, TrainStream
+from harness.data.stream import EvalStream, Mates, TrainStream
 from harness.recipe import Recipe
 
 FACTS = "data.json"
@@ -24,9 +24,9 @@ class Facts:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     fingerprint: str
-    """Of file names and sizes, or of pixels."""
-    listing: str
-    """Of what lies in which class; quick to compare with a folder."""
+    """`10 classes, 1437 train + 360 val images, sha256 <64 digits>`, of every image's content in order."""
+    listing: dict[str, str]
+    """The source's `listing` of each split; quick to compare with a folder."""
 
     def write(self, folder: Path) -> None:
         """Leave `data.json` in the folder."""
@@ -44,7 +44,7 @@ class Prepared:
         """The facts written beside the image files."""
         return Facts(**json.loads((self.folder / FACTS).read_text()))
 
-    def train_stream(self, recipe: Recipe, seed: int, context: Context) -> TrainStream:
+    def train_stream(self, recipe: Recipe, seed: int, context: Context, mates: Mates = "none") -> TrainStream:
         """This rank's part of the training stream: a pure function of (seed, epoch, position)."""
         facts = self.facts
         return TrainStream(
@@ -53,13 +53,15 @@ class Prepared:
             mean=facts.mean,
             std=facts.std,
             seed=seed,
-            global_batch=recipe.global_batch,
             batch_per_gpu=recipe.batch_per_gpu,
+            accumulation=recipe.accumulation(context.topology.world),
             rank=context.topology.rank,
             world=context.topology.world,
             workers=context.workers,
+            patience_s=context.patience_s,
             device=context.device,
             channels_last=recipe.channels_last,
+            mates=mates,
         )
 
     def eval_stream(self, split: str, size: int, resize_ratio: float, batch: int, context: Context) -> EvalStream:
@@ -75,6 +77,7 @@ class Prepared:
             rank=context.topology.rank,
             world=context.topology.world,
             workers=context.workers,
+            patience_s=context.patience_s,
             device=context.device,
             channels_last=True,
         )

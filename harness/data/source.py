@@ -3,7 +3,7 @@
 Lives here: the protocols `Source` (a spec) and `Images` (one split, readable). Must not: any dataset, torch, numpy.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
 
@@ -26,13 +26,16 @@ class Images(Protocol):
         """One per image, in 0 .. classes - 1."""
 
     @property
-    def fingerprint(self) -> str:
-        """64 hexadecimal digits that change when the data do."""
+    def listing(self) -> str:
+        """The source's `listing` of this split."""
 
     def __len__(self) -> int: ...
 
-    def __getitem__(self, index: int, /) -> "tuple[NDArray[np.uint8], int]":
-        """Pixels, uint8 [height, width, 3] RGB, and label. Raises UserError naming the file if it cannot be read."""
+    def __getitem__(self, index: int, /) -> "tuple[NDArray[np.uint8], str]":
+        """Pixels, uint8 [height, width, 3] RGB, and the SHA-256 of what they were read from, in hexadecimal digits.
+
+        Raises UserError naming the file if it cannot be read.
+        """
 
 
 class Source(Protocol):
@@ -68,8 +71,8 @@ class Source(Protocol):
     def check(self, root: Path | None) -> None:
         """Raise UserError if `root` does not hold this dataset. Quick: decodes nothing, needs the stdlib alone."""
 
-    def listing(self, root: Path | None) -> str:
-        """Changes when images come or go; as quick as `check`, so a launch can tell one folder from another."""
+    def listing(self, root: Path | None) -> Mapping[Split, str]:
+        """A text for each split that changes when images come or go; as quick as `check`, so a launch can compare."""
 
     def split(self, split: Split, root: Path | None) -> Images:
         """The images of one split. Raises UserError as `check` does."""

@@ -7,22 +7,41 @@ ranks, and after a restart. Evaluation yields every image exactly once at any nu
 to keep.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
+from typing import Literal, NamedTuple, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from harness.batch import Batch
-from harness.data._boxes import centre_boxes, training_boxes
-from harness.data._draws import order
+from harness.data._boxes import Draw, centre_boxes, training_boxes
+from harness.data._draws import CLASSMATE, MATE, order, uniform
 from harness.data._ffcv import open_reader
+from harness.data._mates import Classmates
+from harness.data._normalise import Table
 from harness.data._prefetch import prefetched
 from harness.data.augment import Augment
 from harness.errors import UserError
 
 Ints = NDArray[np.int64]
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+Mates = Literal["none", "view", "class"]
+"""A second image for each one: none, another crop and flip of the same sample, or another sample of its class."""
+
+
+class _Decoded(NamedTuple):
+    """Images that are not on the device yet: the numbers of their samples [n] and pixels [n, size, size, 3].
+
+    Bytes for a GPU, which normalises them itself; for a CPU numbers that are normalised by the reading thread.
+    """
+
+    samples: Ints
+    pixels: torch.Tensor
 
 
 class _Stream:
@@ -31,37 +50,37 @@ class _Stream:
     def __init__(
         self,
         path: Path,
-        size: int,
         mean: Sequence[float],
         std: Sequence[float],
         workers: int,
+        patience_s: float,
         device: str,
         channels_last: bool,
     ) -> None:
         self._reader = open_reader(path)
-        self._size, self._workers, self._device = size, workers, torch.device(device)
+        self._path, self._workers, self._patience_s, self._device = path, workers, patience_s, torch.device(device)
         self._format = torch.channels_last if channels_last else torch.contiguous_format
+        self._table = Table(mean, std) if device == "cpu" else None
         self._mean = torch.tensor(mean, dtype=torch.float32, device=device).view(1, 3, 1, 1)
         self._std = torch.tensor(std, dtype=torch.float32, device=device).view(1, 3, 1, 1)
 
-    def _batches(self, chunks: Iterable[Ints], boxes: Callable[[Ints], Ints]) -> Iterator[Batch]:
-        """A batch for each chunk of sample numbers; `boxes(indices)` says what is taken of each."""
+    def _ahead(self, make: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+        return prefetched(make, items, self._workers, patience_s=self._patience_s, reading=str(self._path))
 
-        def decode(indices: Ints) -> tuple[Ints, torch.Tensor]:
-            # Pinned memory is not handed out again before the copy to the device is over: torch's allocator sees to it.
-            shape = (len(indices), self._size, self._size, 3)
-            pixels = torch.empty(shape, dtype=torch.uint8, pin_memory=self._device.type == "cuda")
-            self._reader.decode(indices, boxes(indices), pixels.numpy())
-            return indices, pixels
+    def _decode(self, samples: Ints, boxes: Ints, size: int) -> _Decoded:
+        # Pinned memory is not handed out again before the copy to the device is over: torch's allocator sees to it.
+        shape = (len(samples), size, size, 3)
+        pixels = torch.empty(shape, dtype=torch.uint8, pin_memory=self._device.type == "cuda")
+        self._reader.decode(samples, boxes, pixels.numpy())
+        return _Decoded(samples, self._table(pixels) if self._table else pixels)
 
-        for indices, pixels in prefetched(decode, chunks, self._workers):
-            yield self._batch(indices, pixels)
-
-    def _batch(self, indices: Ints, pixels: torch.Tensor) -> Batch:
-        images = pixels.to(self._device, non_blocking=True).permute(0, 3, 1, 2)
-        images = images.to(torch.float32, memory_format=self._format).sub_(self._mean).div_(self._std)
-        labels = torch.from_numpy(self._reader.labels[indices])
-        return Batch(images, labels.to(self._device, non_blocking=True), torch.from_numpy(indices))
+    def _batch(self, decoded: _Decoded, epoch: int = 0, position: int = 0, mates: Batch | None = None) -> Batch:
+        images = decoded.pixels.to(self._device, non_blocking=True).permute(0, 3, 1, 2)
+        images = images.to(torch.float32, memory_format=self._format)
+        if self._table is None:
+            images = images.sub_(self._mean).div_(self._std)
+        labels = torch.from_numpy(self._reader.labels[decoded.samples]).to(self._device, non_blocking=True)
+        return Batch(images, labels, torch.from_numpy(decoded.samples), epoch, position, mates)
 
 
 class TrainStream(_Stream):
@@ -75,46 +94,65 @@ class TrainStream(_Stream):
         mean: Sequence[float],
         std: Sequence[float],
         seed: int,
-        global_batch: int,
         batch_per_gpu: int,
+        accumulation: int,
         rank: int,
         world: int,
         workers: int,
+        patience_s: float,
         device: str,
         channels_last: bool,
+        mates: Mates = "none",
     ) -> None:
-        """Raises UserError if the file holds less than one global batch or images smaller than the crop."""
-        super().__init__(path, augment.size, mean, std, workers, device, channels_last)
-        count = len(self._reader)
+        """An update takes `accumulation` batches of each rank; a batch may take `patience_s` seconds to come.
+
+        Raises UserError if the file holds less than one update's images, or images smaller than the crop.
+        """
+        super().__init__(path, mean, std, workers, patience_s, device, channels_last)
+        global_batch, count = accumulation * world * batch_per_gpu, len(self._reader)
         self.steps_per_epoch = count // global_batch
         """Updates in an epoch; the images of an incomplete last one are left out, other ones in each epoch."""
         if self.steps_per_epoch == 0:
             raise UserError(f"{path} holds {count} images, fewer than a global batch of {global_batch}: lower it")
-        self.accumulation, rest = divmod(global_batch, batch_per_gpu * world)
-        """Batches of this rank in one update."""
-        if rest or self.accumulation == 0:
-            raise UserError(f"a global batch of {global_batch} is no multiple of {world} ranks x {batch_per_gpu}")
         shortest = min(self._reader.heights.min(), self._reader.widths.min())
         if augment.crop == "pad" and shortest + 2 * augment.pad < augment.size:
             raise UserError(f"{path} holds an image of side {shortest}, too small for a padded crop of {augment.size}")
-        self._augment, self._seed = augment, seed
-        self._global_batch, self._batch_per_gpu, self._rank, self._world = global_batch, batch_per_gpu, rank, world
+        self._augment, self._seed, self._mates = augment, seed, mates
+        self._batch_per_gpu, self._accumulation, self._rank, self._world = batch_per_gpu, accumulation, rank, world
+        self._classmates = Classmates(self._reader.labels) if mates == "class" else None
 
-    def epoch(self, number: int, first_step: int = 0) -> Iterator[Batch]:
-        """`accumulation` batches of `batch_per_gpu` images for each step from `first_step` on."""
+    def epoch(self, number: int, first_step: int = 0) -> Generator[Batch, None, None]:
+        """`accumulation` batches of `batch_per_gpu` images for each step from `first_step` on.
 
-        def boxes(indices: Ints) -> Ints:
-            heights, widths = self._reader.heights[indices], self._reader.widths[indices]
-            return training_boxes(self._augment, self._seed, number, indices, heights, widths)
+        Raises StageError in the place of a batch that is damaged or does not come in time.
+        """
+        samples, draw = order(self._seed, number, len(self._reader)), partial(uniform, self._seed, number)
 
-        return self._batches(self._chunks(order(self._seed, number, len(self._reader)), first_step), boxes)
+        def decode(position: int) -> tuple[int, _Decoded, _Decoded | None]:
+            firsts = samples[position : position + self._batch_per_gpu]
+            return position, self._view(number, draw, firsts, firsts), self._view_of_mates(number, draw, firsts)
 
-    def _chunks(self, samples: Ints, first_step: int) -> Iterator[Ints]:
-        """Step s takes the positions from s * global_batch on; its chunk a * world + rank is this rank's batch a."""
-        for step in range(first_step, self.steps_per_epoch):
-            for part in range(self.accumulation):
-                start = step * self._global_batch + (part * self._world + self._rank) * self._batch_per_gpu
-                yield samples[start : start + self._batch_per_gpu]
+        for position, firsts, seconds in self._ahead(decode, self._positions(first_step)):
+            mates = self._batch(seconds, number, position) if seconds else None
+            yield self._batch(firsts, number, position, mates)
+
+    def _positions(self, first_step: int) -> Iterator[int]:
+        """Where this rank's batches begin. A step has `accumulation` turns; in each turn every rank takes a batch."""
+        for turn in range(first_step * self._accumulation, self.steps_per_epoch * self._accumulation):
+            yield (turn * self._world + self._rank) * self._batch_per_gpu
+
+    def _view(self, epoch: int, draw: Draw, drawn_for: Ints, samples: Ints) -> _Decoded:
+        """The images of `samples` [n], cropped and flipped by the draws of the samples `drawn_for` [n]."""
+        heights, widths = self._reader.heights[samples], self._reader.widths[samples]
+        boxes = training_boxes(self._augment, draw, drawn_for, heights, widths)
+        return self._decode(samples, boxes, self._augment.size_at(epoch))
+
+    def _view_of_mates(self, epoch: int, draw: Draw, firsts: Ints) -> _Decoded | None:
+        """Drawn for the first images, so that two that have the same mate do not get the same view of it."""
+        if self._mates == "none":
+            return None
+        mates = self._classmates.pick(firsts, draw(CLASSMATE, firsts)) if self._classmates else firsts
+        return self._view(epoch, partial(draw, MATE), firsts, mates)
 
 
 class EvalStream(_Stream):
@@ -132,21 +170,26 @@ class EvalStream(_Stream):
         rank: int,
         world: int,
         workers: int,
+        patience_s: float,
         device: str,
         channels_last: bool,
     ) -> None:
         """`resize_ratio` is crop over resize, 224 / 256 say: the share of the shorter side that the square covers."""
-        super().__init__(path, size, mean, std, workers, device, channels_last)
+        super().__init__(path, mean, std, workers, patience_s, device, channels_last)
         self.total = len(self._reader)
         """Images of all ranks together."""
-        self._share, self._step = resize_ratio, batch
+        self._size, self._share, self._step = size, resize_ratio, batch
         self._mine = np.arange(rank, self.total, world)
 
     def __iter__(self) -> Iterator[Batch]:
-        """Batches of `batch` images, the last one smaller if need be; none if this rank has no images."""
+        """Batches of `batch` images, the last one smaller if need be; none if this rank has no images.
 
-        def boxes(indices: Ints) -> Ints:
-            return centre_boxes(self._share, self._reader.heights[indices], self._reader.widths[indices])
+        Raises StageError in the place of a batch that is damaged or does not come in time.
+        """
+
+        def decode(samples: Ints) -> _Decoded:
+            boxes = centre_boxes(self._share, self._reader.heights[samples], self._reader.widths[samples])
+            return self._decode(samples, boxes, self._size)
 
         chunks = (self._mine[i : i + self._step] for i in range(0, len(self._mine), self._step))
-        return self._batches(chunks, boxes)
+        return map(self._batch, self._ahead(decode, chunks))

@@ -3,7 +3,7 @@
 Lives here: `write`. Must not: the file format (`harness.data._ffcv`), where files lie.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -15,6 +15,9 @@ from harness.data._prefetch import prefetched
 from harness.data.source import Images
 from harness.errors import UserError
 
+PATIENCE_S = 600.0
+"""How long one image may take before its thread counts as stuck."""
+
 
 def write(
     images: Images,
@@ -25,35 +28,52 @@ def write(
     quality: int,
     workers: int,
     progress: Callable[[int, int], None],
-) -> None:
-    """Write sample i of the file from image i. The bytes depend on the images alone, not on `workers`.
+) -> str:
+    """Write sample i of the file from image i, and return the SHA-256 over the images' digests in order.
 
-    `progress(done, total)` is called after each image. Raises UserError naming the first image that cannot be read and
-    how many more there are; the file is gone then.
+    The bytes depend on the images alone, not on `workers`. A write that did not come to its end is taken up behind its
+    last finished page if `path` and the log beside it are still there and were written from the same images.
+
+    `progress(done, total)` is called after each image or page taken up. Raises UserError naming the first image that
+    cannot be read and how many more there are.
     """
-    if len(images) == 0:
+    total = len(images)
+    if total == 0:
         raise UserError(f"there are no images to write to {path}")
-    as_jpeg = uniform(STORE, np.arange(len(images))) < jpeg_share
-    unreadable: list[UserError] = []
-    with Writer(path, len(images)) as file:
+    storage = {"max_side": max_side, "jpeg_share": jpeg_share, "quality": quality}
+    with Writer(path, images.labels, {"listing": images.listing, "images": total, **storage}) as file:
+        done = 0
+        for done in file.resume(workers):
+            progress(done, total)
+        as_jpeg = uniform(STORE, np.arange(total)) < jpeg_share
         load = partial(_load, images, max_side, [quality if jpeg else None for jpeg in as_jpeg])
-        for done, (image, label) in enumerate(prefetched(load, range(len(images)), workers), start=1):
-            if isinstance(image, UserError):
-                unreadable.append(image)
-            elif not unreadable:
-                file.append(image, label)
-            progress(done, len(images))
-        if unreadable:
-            more = f"; and {len(unreadable) - 1} more images cannot be read" if len(unreadable) > 1 else ""
-            raise UserError(f"{unreadable[0]}{more}") from unreadable[0]
+        rest = prefetched(load, range(done, total), workers, patience_s=PATIENCE_S, reading=f"the images for {path}")
+        file.extend(_readable(rest, lambda read: progress(done + read, total)))
+        return file.finish()
+
+
+def _readable(
+    images: Iterable[tuple[Encoded | UserError, str]], progress: Callable[[int], None]
+) -> Iterator[tuple[Encoded, str]]:
+    """The images up to the first that cannot be read; it is raised once all others have been looked at."""
+    unreadable: list[UserError] = []
+    for read, (image, digest) in enumerate(images, start=1):
+        if isinstance(image, UserError):
+            unreadable.append(image)
+        elif not unreadable:
+            yield image, digest
+        progress(read)
+    if unreadable:
+        more = f"; and {len(unreadable) - 1} more images cannot be read" if len(unreadable) > 1 else ""
+        raise UserError(f"{unreadable[0]}{more}") from unreadable[0]
 
 
 def _load(
     images: Images, max_side: int | None, qualities: list[int | None], index: int
-) -> tuple[Encoded | UserError, int]:
+) -> tuple[Encoded | UserError, str]:
     """Read and encode one image; an image that cannot be read is a result, so that the others are looked at too."""
     try:
-        image, label = images[index]
+        pixels, digest = images[index]
     except UserError as error:
-        return error, -1
-    return encode(image, max_side=max_side, jpeg_quality=qualities[index]), label
+        return error, ""
+    return encode(pixels, max_side=max_side, jpeg_quality=qualities[index]), digest

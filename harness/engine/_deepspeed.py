@@ -15,8 +15,9 @@ if not torch.cuda.is_available():
     os.environ.setdefault("DS_ACCELERATOR", "cpu")
 
 import deepspeed
+from deepspeed.utils import safe_get_full_optimizer_state, safe_set_full_optimizer_state
 
-from harness.engine.optimizer import set_learning_rate, sgd
+from harness.engine.optimizer import momentum_of, set_learning_rate, set_momentum, sgd
 from harness.recipe import Recipe
 
 # On a CPU DeepSpeed would spend 20-35 s on compiling a shared-memory all-reduce that training never calls.
@@ -29,10 +30,13 @@ class DeepSpeedEngine:
 
     def __init__(self, network: nn.Module, recipe: Recipe, accumulation: int) -> None:
         deepspeed.init_distributed(auto_mpi_discovery=False, verbose=False)
+        self.network, self.zero_stage = network, recipe.zero_stage
         self.optimizer = sgd(network, recipe)
         self.engine, *_ = deepspeed.initialize(
             model=network, optimizer=self.optimizer, config=configuration(recipe, accumulation)
         )
+        if self.zero_stage:
+            self._link_momentum()
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         logits: torch.Tensor = self.engine(images)
@@ -42,6 +46,28 @@ class DeepSpeedEngine:
         set_learning_rate(self.optimizer, lr)
         self.engine.backward(loss)
         self.engine.step()
+
+    def momentum(self) -> dict[str, torch.Tensor]:
+        if self.zero_stage == 0:
+            return momentum_of(self.optimizer, self.network)
+        return {n: safe_get_full_optimizer_state(p, "momentum_buffer") for n, p in self.network.named_parameters()}
+
+    def set_momentum(self, values: dict[str, torch.Tensor]) -> None:
+        if self.zero_stage == 0:
+            set_momentum(self.optimizer, self.network, values)
+            return
+        for name, parameter in self.network.named_parameters():
+            safe_set_full_optimizer_state(parameter, values[name].to(parameter.device), "momentum_buffer")
+
+    def _link_momentum(self) -> None:
+        """Tell every parameter where in ZeRO's flat parts its momentum is, now that it is zero.
+
+        ZeRO does so after its first step of the first parameter group, when the second group has none yet.
+        """
+        for group in self.optimizer.param_groups:
+            for part in group["params"]:
+                self.optimizer.state[part]["momentum_buffer"] = torch.zeros_like(part)
+        self.engine.optimizer._lazy_init_hp_params_optimizer_state()
 
     def close(self) -> None:
         self.engine.destroy()

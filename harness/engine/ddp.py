@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from harness.engine.optimizer import set_learning_rate, sgd
+from harness.engine.optimizer import momentum_of, set_learning_rate, set_momentum, sgd
 from harness.recipe import Recipe
 
 
@@ -17,6 +17,7 @@ class DDPEngine:
     """See `harness.engine.engine.Engine`."""
 
     def __init__(self, network: nn.Module, recipe: Recipe, accumulation: int) -> None:
+        self.network = network
         self.optimizer = sgd(network, recipe)
         self.module = DistributedDataParallel(network, forward_sync_buffers=False)
         self.accumulation = accumulation
@@ -36,6 +37,12 @@ class DDPEngine:
             set_learning_rate(self.optimizer, lr)
             self.optimizer.step()
             self.optimizer.zero_grad()
+
+    def momentum(self) -> dict[str, torch.Tensor]:
+        return momentum_of(self.optimizer, self.network)
+
+    def set_momentum(self, values: dict[str, torch.Tensor]) -> None:
+        set_momentum(self.optimizer, self.network, values)
 
     def close(self) -> None:
         """Nothing to undo: the network is left as it is."""

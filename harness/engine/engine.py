@@ -8,7 +8,6 @@ from typing import Protocol
 import torch
 from torch import nn
 
-from harness.engine.group import mean_over_ranks
 from harness.recipe import Recipe
 
 
@@ -21,6 +20,14 @@ class Engine(Protocol):
 
     def update(self, loss: torch.Tensor, lr: float) -> None:
         """Backward of one micro-batch; the weights step after the last one of a global batch."""
+        ...
+
+    def momentum(self) -> dict[str, torch.Tensor]:
+        """The whole momentum of every parameter by name, in fp32; zeros before the first update. On all ranks."""
+        ...
+
+    def set_momentum(self, values: dict[str, torch.Tensor]) -> None:
+        """Go on with this momentum."""
         ...
 
     def close(self) -> None:
@@ -38,10 +45,3 @@ def make_engine(network: nn.Module, recipe: Recipe, world: int) -> Engine:
     from harness.engine._deepspeed import DeepSpeedEngine  # deepspeed takes seconds to import
 
     return DeepSpeedEngine(network, recipe, accumulation)
-
-
-def average_buffers(network: nn.Module) -> None:
-    """Make BatchNorm's running statistics the mean over ranks: neither engine keeps them in step."""
-    for buffer in network.buffers():
-        if buffer.is_floating_point():
-            buffer.copy_(mean_over_ranks(buffer))

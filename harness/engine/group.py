@@ -15,10 +15,8 @@ from torch.distributed import HashStore  # type: ignore[attr-defined]  # exporte
 from harness.errors import StageError, UserError
 from harness.topology import Topology
 
-COLLECTIVE_TIMEOUT = timedelta(minutes=10)
-"""Longest wait for another rank within a training step."""
 BORDER_TIMEOUT = timedelta(days=2)
-"""Longest wait at the border of a stage, while rank 0 does work that needs only one."""
+"""Longest wait at the border of a stage, while rank 0 does work for all; its death is noticed at once."""
 
 
 class Group:
@@ -49,23 +47,32 @@ class Group:
 
 
 @contextmanager
-def join(topology: Topology, device: str) -> Iterator[Group]:
-    """Join the group, and always leave it: a rank that does not may turn a finished Slurm job into a failed one."""
+def join(topology: Topology, device: str, *, patience_s: float) -> Iterator[Group]:
+    """Join the group, and always leave it: a rank that does not may turn a finished Slurm job into a failed one.
+
+    Within a stage nobody waits longer than `patience_s` for another rank.
+    """
     if device.startswith("cuda"):
         torch.cuda.set_device(device)
     _export(topology)
     backend = "nccl" if device.startswith("cuda") else "gloo"
+    patience = timedelta(seconds=patience_s)
     if topology.world == 1:
-        dist.init_process_group(backend, store=HashStore(), rank=0, world_size=1, timeout=COLLECTIVE_TIMEOUT)
+        dist.init_process_group(backend, store=HashStore(), rank=0, world_size=1, timeout=patience)
     else:
         address = f"tcp://{topology.master_address}:{topology.master_port}"
         dist.init_process_group(
-            backend, init_method=address, rank=topology.rank, world_size=topology.world, timeout=COLLECTIVE_TIMEOUT
+            backend, init_method=address, rank=topology.rank, world_size=topology.world, timeout=patience
         )
     try:
         yield Group()
     finally:
         dist.destroy_process_group()
+
+
+def is_lost_rank(error: BaseException) -> bool:
+    """Whether an error tells of a rank that died or keeps this one waiting; they have no type in common."""
+    return isinstance(error, dist.DistError) or (isinstance(error, RuntimeError) and "/gloo/" in str(error))
 
 
 def choose_device(topology: Topology, *, need_gpu: bool = False) -> str:
@@ -88,6 +95,13 @@ def mean_over_ranks(values: torch.Tensor) -> torch.Tensor:
     total = values.clone()
     dist.all_reduce(total)
     return total / dist.get_world_size()
+
+
+def gather_from_ranks(values: torch.Tensor) -> torch.Tensor:
+    """[world, ...]: the tensors of all ranks, which have one shape."""
+    gathered = values.new_empty(dist.get_world_size(), *values.shape)
+    dist.all_gather(list(gathered), values.contiguous())
+    return gathered
 
 
 def sum_over_ranks(counts: torch.Tensor) -> list[int]:

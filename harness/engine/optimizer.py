@@ -20,6 +20,19 @@ def sgd(network: nn.Module, recipe: Recipe) -> torch.optim.SGD:
     return torch.optim.SGD(groups, lr=recipe.lr, momentum=recipe.momentum, nesterov=recipe.nesterov)
 
 
+def momentum_of(optimizer: torch.optim.Optimizer, network: nn.Module) -> dict[str, torch.Tensor]:
+    """The momentum of every parameter by name, where the optimizer steps the parameters themselves."""
+    return {
+        name: optimizer.state[p].get("momentum_buffer", torch.zeros_like(p)) for name, p in network.named_parameters()
+    }
+
+
+def set_momentum(optimizer: torch.optim.Optimizer, network: nn.Module, values: dict[str, torch.Tensor]) -> None:
+    """Inverse of `momentum_of`."""
+    for name, parameter in network.named_parameters():
+        optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter).copy_(values[name])
+
+
 def set_learning_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:
     """The rate of the next step, for all groups."""
     for group in optimizer.param_groups:

@@ -3,6 +3,8 @@
 Lives here: scores and a sparsity -> masks. Must not: scores themselves (`harness.criteria`), touching a network.
 """
 
+from collections.abc import Callable, Iterable
+
 import torch
 from torch import Tensor
 
@@ -31,10 +33,14 @@ def global_masks(scores: dict[str, Tensor], sparsity: float, masks: Masks | None
         raise UserError(
             f"sparsity {sparsity} is below the {before / total:.4f} removed already: ask for more, or start dense"
         )
-    keys = {name: _keys(score, masks[name] if masks else None) for name, score in scores.items()}
-    cut, ties = _select(list(keys.values()), count, total - before)
+
+    def keys(name: str) -> Tensor:  # made anew in each pass: all of them at once would double the memory
+        return _keys(scores[name], masks[name] if masks else None)
+
+    cut, ties = _select(lambda: map(keys, scores), count, total - before)
     kept = {}
-    for name, key in keys.items():
+    for name in scores:
+        key = keys(name)
         keep = key >= cut
         if ties > 0:
             equal = (key == cut).nonzero().squeeze(1)[:ties]
@@ -53,17 +59,17 @@ def _keys(score: Tensor, mask: Tensor | None) -> Tensor:
     return keys
 
 
-def _select(keys: list[Tensor], count: int, alive: int) -> tuple[int, int]:
-    """The key of the `count`-th lowest, and how many of the keys equal to it are among those `count`.
+def _select(layers: Callable[[], Iterable[Tensor]], count: int, alive: int) -> tuple[int, int]:
+    """The `count`-th lowest key of all layers, and how many of the keys equal to it are among those `count`.
 
     A radix selection: a histogram of the upper 16 bits finds the bucket, one of the lower 16 bits the key in it.
     """
-    upper = sum((_histogram((key >> 16) + _BUCKETS // 2) for key in keys), torch.zeros((), dtype=torch.int64))
+    upper = sum((_histogram((key >> 16) + _BUCKETS // 2) for key in layers()), torch.zeros((), dtype=torch.int64))
     if int(upper[_FINITE].sum()) != alive:
         raise StageError("the pruning scores are not all finite: look at the criterion and at the network's weights")
     bucket, count = _locate(upper, count)
     bucket -= _BUCKETS // 2
-    lower = torch.cat([key[(key >> 16) == bucket] for key in keys]) & (_BUCKETS - 1)
+    lower = torch.cat([key[(key >> 16) == bucket] for key in layers()]) & (_BUCKETS - 1)
     low, count = _locate(_histogram(lower), count)
     return bucket * _BUCKETS + low, count
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from harness.context import Context
-from harness.spec import Json, Stage
+from harness.spec import Json, Stage, added_field
 from harness.stages.prepare import Prepare
 
 if TYPE_CHECKING:
@@ -32,6 +32,8 @@ class Evaluate(Stage):
     """Crop side over shorter image side: 224/256 is the usual ImageNet protocol, 1 the whole centre square."""
     split: Literal["val"] = "val"
     batch: int = 100
+    flip: bool = added_field(default=False, neutral=False)
+    """Test-time augmentation: the mean of the logits of an image and of its mirror image."""
 
     def run(self, inputs: Mapping[str, Path], context: Context) -> dict[str, Json]:
         from harness.cost import macs, nonzeros, parameters
@@ -69,7 +71,10 @@ class Evaluate(Stage):
         counts = torch.zeros(3, dtype=torch.int64, device=context.device)
         with torch.inference_mode():
             for batch in prepared.eval_stream(self.split, self.size, self.resize_ratio, self.batch, context):
-                hits = correct(network(batch.images), batch.labels, (1, 5))
+                logits = network(batch.images)
+                if self.flip:
+                    logits = (logits + network(batch.images.flip(3))) / 2
+                hits = correct(logits, batch.labels, (1, 5))
                 counts += torch.cat([hits, hits.new_tensor([len(batch.labels)])])
         hits1, hits5, n = sum_over_ranks(counts)
         expected = prepared.facts.images[self.split]

@@ -23,6 +23,7 @@ class Prune(Stage):
     the schedule starts again (Renda et al., ICLR 2020).
     """
 
+    version: ClassVar[int] = 2  # running statistics move once a step, not once a micro-batch
     ranks: ClassVar[str] = "all"
 
     network: Stage

@@ -18,6 +18,7 @@ from harness.stages.prepare import Prepare
 class PruneChannels(Stage):
     """Removes `channel_sparsity` of the channels of every layer; what was removed is kept as a replayable record."""
 
+    version: ClassVar[int] = 2  # running statistics move once a step, not once a micro-batch
     ranks: ClassVar[str] = "all"
 
     network: Stage

@@ -20,6 +20,7 @@ from harness.stages.student import Student
 class Train(Stage):
     """A dense network, initialised and trained under `seed`; the last epoch is kept."""
 
+    version: ClassVar[int] = 2  # running statistics move once a step, not once a micro-batch
     ranks: ClassVar[str] = "all"
 
     network: Model | Student

@@ -9,7 +9,7 @@ from torch import nn
 from harness import plugins
 from harness.batch import Batch
 from harness.models.vgg import VGG
-from harness.objective import Distilled
+from harness.objective import Distilled, LiveTeacher
 from harness.spec import encode, model_from_json
 
 IMAGES, LABELS = torch.randn(4, 3, 8, 8, generator=torch.Generator().manual_seed(0)), torch.tensor([0, 1, 2, 0])
@@ -34,7 +34,7 @@ def test_there_are_methods() -> None:
 
 def test_terms_are_finite_scalars(method: Any, pair: tuple[nn.Module, nn.Module]) -> None:
     student, teacher = pair
-    terms = Distilled(method, teacher)(student(IMAGES), BATCH)
+    terms = Distilled(method, LiveTeacher(teacher))(student(IMAGES), BATCH)
     assert terms
     for term in terms.values():
         assert term.shape == ()
@@ -43,7 +43,7 @@ def test_terms_are_finite_scalars(method: Any, pair: tuple[nn.Module, nn.Module]
 
 def test_gradients_reach_the_student_only(method: Any, pair: tuple[nn.Module, nn.Module]) -> None:
     student, teacher = pair
-    terms = Distilled(method, teacher)(student(IMAGES), BATCH)
+    terms = Distilled(method, LiveTeacher(teacher))(student(IMAGES), BATCH)
     torch.stack(list(terms.values())).sum().backward()
     assert all(parameter.grad is not None and parameter.grad.isfinite().all() for parameter in student.parameters())
     assert all(parameter.grad is None for parameter in teacher.parameters())

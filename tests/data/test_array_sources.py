@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from harness.data._arrays import ArrayImages
 from harness.data.cifar100 import Cifar100
 from harness.data.digits import Digits
 from harness.data.source import Images
@@ -25,8 +26,7 @@ def test_digits_are_split_by_class() -> None:
     assert (len(train), len(val)) == (1437, 360)
     shares = [Counter(val.labels)[d] / (Counter(val.labels)[d] + Counter(train.labels)[d]) for d in range(10)]
     assert min(shares) > 0.19 and max(shares) < 0.21
-    image, label = train[0]
-    assert image.shape == (32, 32, 3) and image.dtype == np.uint8 and label in range(10)
+    assert {train[0][0].shape, val[0][0].shape} == {(32, 32, 3)} and train[0][0].dtype == np.uint8
 
 
 def test_no_digit_is_in_both_splits() -> None:
@@ -40,10 +40,24 @@ def test_digits_figures_are_those_of_the_training_pixels() -> None:
     assert stored.std(axis=0, dtype=np.float64) == pytest.approx(Digits.std, abs=0.5e-3)
 
 
-def test_the_seed_moves_the_split_and_the_fingerprint() -> None:
-    again, other = Digits().split("val", None), Digits(seed=1).split("val", None)
-    first = Digits().split("val", None).fingerprint
-    assert again.fingerprint == first != other.fingerprint
+def test_the_seed_moves_the_split() -> None:
+    first, again, other = (Digits(seed=seed).split("val", None) for seed in (0, 0, 1))
+    digests = [[images[i][1] for i in range(len(images))] for images in (first, again, other)]
+    assert digests[0] == digests[1] != digests[2]
+
+
+def test_the_digest_of_an_image_is_of_its_pixels() -> None:
+    flat = np.zeros((3, 4, 6, 3), np.uint8)
+    flat[1, 0, 0, 0] = 1
+    images = ArrayImages(flat, [0, 1, 2], "abc", listing="flat")
+    assert images[0][1] == images[2][1] != images[1][1]
+    assert len(images[0][1]) == 64
+    assert ArrayImages(flat.reshape(3, 6, 4, 3), [0, 1, 2], "abc", listing="tall")[0][1] != images[0][1]
+
+
+@pytest.mark.parametrize("source", [Digits(), Cifar100()], ids=lambda source: source.name)
+def test_a_set_that_never_changes_is_listed_by_its_name(source: Digits | Cifar100, tmp_path: Path) -> None:
+    assert source.listing(tmp_path) == {"train": source.name, "val": source.name}
 
 
 def test_cifar100_needs_a_folder() -> None:

@@ -1,14 +1,22 @@
 """Which part of an image is taken: against the same rules written out one image at a time."""
 
+import hashlib
 import math
+import os
+import sys
+from functools import partial
+from pathlib import Path
+from subprocess import PIPE, run
+from typing import Literal
 
 import numpy as np
 import pytest
 
-from harness.data._boxes import centre_boxes, training_boxes
-from harness.data._draws import AREA, FLIP, LEFT, RATIO, TOP, uniform
+from harness.data._boxes import _exp, centre_boxes, training_boxes
+from harness.data._draws import AREA, FLIP, LEFT, RATIO, TOP, hashed, uniform
 from harness.data.augment import Augment
 
+ROOT = Path(__file__).parents[2]
 SEED, EPOCH = 4, 7
 
 
@@ -32,7 +40,7 @@ def resized_by_hand(index: int, height: int, width: int, min_area: float) -> lis
 
 def boxes(augment: Augment, heights: list[int], widths: list[int]) -> "np.ndarray[tuple[int, ...], np.dtype[np.int64]]":
     count = len(heights)
-    return training_boxes(augment, SEED, EPOCH, np.arange(count), np.array(heights), np.array(widths))
+    return training_boxes(augment, partial(uniform, SEED, EPOCH), np.arange(count), np.array(heights), np.array(widths))
 
 
 @pytest.mark.parametrize("min_area", [0.08, 0.35])
@@ -75,3 +83,46 @@ def test_evaluation_takes_a_share_of_the_shorter_side() -> None:
         [16, 38, 224, 224, 0],
         [88, 16, 224, 224, 0],
     ]
+
+
+PINNED = {
+    "pad": "899d85253b407acd516aa516fcee72fc5e2a862ff2d0e948033b1e9408209e21",
+    "resized": "e4e228aafa951c3ad56c3c9319222af00ee1a05d30e49a564587dc54009e8023",
+}
+
+
+@pytest.mark.parametrize("crop", ["pad", "resized"])
+def test_pinned_boxes(crop: Literal["pad", "resized"]) -> None:
+    """Published results depend on them: a machine, or a change, that gives other ones gives another training run."""
+    augment = Augment(crop=crop, size=32)
+    heights, widths = (32 + hashed(word, np.arange(5000)).astype(np.int64) % 400 for word in (1, 2))
+    digest = hashlib.sha256()
+    for seed, epoch in ((0, 0), (0, 89), (3, 1)):
+        found = training_boxes(augment, partial(uniform, seed, epoch), np.arange(5000), heights, widths)
+        digest.update(found.astype("<i8").tobytes())
+    assert digest.hexdigest() == PINNED[crop]
+
+
+def test_the_exponential_is_one_unit_of_its_last_place_from_the_truth() -> None:
+    x = np.linspace(-math.log(4 / 3), math.log(4 / 3), 10_001)
+    expected = np.array([math.exp(value) for value in x])
+    assert np.abs(_exp(x) / expected - 1).max() < 1e-15
+
+
+def test_the_exponential_has_the_same_bits_on_an_older_processor() -> None:
+    """Without fused multiply-add, the exponential of the C library, and with it numpy's, ends in other bits."""
+    show = (
+        "import numpy; from harness.data._boxes import _exp;"
+        " print(_exp(numpy.linspace(-0.2876, 0.2876, 100_001)).tobytes().hex())"
+    )
+    instructions = np.show_config(mode="dicts")["SIMD Extensions"]["found"]
+    older = {
+        "GLIBC_TUNABLES": "glibc.cpu.hwcaps=-AVX2,-FMA",
+        "NPY_DISABLE_CPU_FEATURES": " ".join(instructions),
+    }
+    this, that = (
+        run([sys.executable, "-c", show], cwd=ROOT, env={**os.environ, **env}, stdout=PIPE, check=True).stdout
+        for env in ({}, older)
+    )
+    assert len(this) == 16 * 100_001 + 1
+    assert this == that

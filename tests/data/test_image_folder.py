@@ -1,5 +1,7 @@
 """A user points `--data` at a folder, right or wrong."""
 
+import hashlib
+import os
 import shutil
 from pathlib import Path
 
@@ -7,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from harness.data._folder import read_rgb
+from harness.data._folder import to_rgb
 from harness.data.image_folder import ImageFolder
 from harness.errors import UserError
 
@@ -31,8 +33,9 @@ def test_labels_follow_the_sorted_class_names(folder: ImageFolder, photos: Path)
     images = folder.split("train", photos)
     assert images.class_names == ["ant", "bee", "cow"]
     assert images.labels == [0] * 9 + [1] * 8 + [2] * 6
-    pixels, label = images[9]
-    assert pixels.dtype == np.uint8 and pixels.shape[2] == 3 and label == 1
+    pixels, _ = images[9]
+    assert pixels.dtype == np.uint8 and pixels.shape[2] == 3
+    assert np.array_equal(pixels, np.asarray(Image.open(photos / "train" / "bee" / "0.jpg")))
     assert len(folder.split("val", photos)) == 5
 
 
@@ -101,22 +104,74 @@ def test_unreadable_image_is_named(folder: ImageFolder, tree: Path) -> None:
         folder.split("train", tree)[0]
 
 
-def test_fingerprint_tells_data_apart(folder: ImageFolder, photos: Path, tree: Path) -> None:
-    original = folder.split("train", photos).fingerprint
-    assert folder.split("train", tree).fingerprint == original, "the place of a folder is no part of it"
-    assert folder.split("val", tree).fingerprint != original
-    with (tree / "train" / "ant" / "0.jpg").open("ab") as file:
-        file.write(b"\0")
-    longer = folder.split("train", tree).fingerprint
-    (tree / "train" / "ant" / "0.jpg").rename(tree / "train" / "ant" / "00.jpg")
-    assert len({original, longer, folder.split("train", tree).fingerprint}) == 3
+def test_the_digest_of_an_image_is_of_its_file(folder: ImageFolder, photos: Path, tree: Path) -> None:
+    first, second = (folder.split("train", photos)[i][1] for i in (0, 1))
+    assert folder.split("train", tree)[0][1] == first != second
+    path = tree / "train" / "ant" / "0.jpg"
+    content = bytearray(path.read_bytes())
+    content[-10] ^= 1
+    path.write_bytes(content)
+    assert folder.split("train", tree)[0][1] == hashlib.sha256(content).hexdigest() != first
+
+
+def test_the_listing_tells_one_folder_from_another(folder: ImageFolder, photos: Path, tree: Path) -> None:
+    original = folder.listing(photos)
+    assert folder.listing(tree) == original, "the place of a folder is no part of it"
+    image = tree / "train" / "ant" / "0.jpg"
+    image.rename(image.with_name("00.jpg"))
+    renamed = folder.listing(tree)
+    (tree / "train" / "ant" / "00.jpg").rename(tree / "train" / "bee" / "00.jpg")
+    moved = folder.listing(tree)
+    assert len({original["train"], renamed["train"], moved["train"]}) == 3
+    assert original["val"] == renamed["val"] == moved["val"]
+    assert [folder.split(split, tree).listing for split in ("train", "val")] == list(moved.values())
+    for split in ("train", "val"):
+        (tree / split / "cow").rename(tree / split / "cows")
+    assert folder.listing(tree)["val"] != moved["val"]
+
+
+def test_a_tree_is_walked_once(folder: ImageFolder, photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A million files on a slow file system are listed once to check a folder, and once to read both splits."""
+    walked: list[str] = []
+    look = os.listdir
+
+    def watch(path: Path) -> list[str]:
+        walked.append(path.name)
+        return look(path)
+
+    monkeypatch.setattr(os, "listdir", watch)
+    folder.check(photos)
+    assert walked == ["ant", "bee", "cow"] * 2
+    walked.clear()
+    images = [folder.split(split, photos) for split in ("train", "val")]
+    assert [len(split) for split in images] == [23, 5]
+    assert walked == ["ant", "bee", "cow"] * 2
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("max_side", 0), ("max_side", -500), ("jpeg_share", -0.1), ("jpeg_share", 1.5), ("quality", 0), ("quality", 101)],
+)
+def test_sizes_and_qualities_that_do_not_exist(option: str, value: float) -> None:
+    with pytest.raises(UserError, match=f"{option} of photos is {value}: it must be "):
+        ImageFolder(name="photos", **{option: value})  # type: ignore[arg-type]
+
+
+def test_the_extremes_that_do_exist() -> None:
+    ImageFolder(name="photos", max_side=None, jpeg_share=0, quality=1)
+    ImageFolder(name="photos", max_side=1, jpeg_share=1, quality=100)
+
+
+def test_the_defaults_are_those_of_ffcv_imagenet() -> None:
+    source = ImageFolder(name="imagenet")
+    assert (source.max_side, source.jpeg_share, source.quality) == (500, 0.5, 90)
 
 
 @pytest.mark.parametrize("mode", ["L", "LA", "P", "RGBA", "1"])
 def test_every_kind_of_picture_becomes_rgb(tmp_path: Path, mode: str) -> None:
     grey = Image.fromarray(np.tile(np.array([[0, 255]], np.uint8), (5, 3)))
     grey.convert(mode).save(tmp_path / "image.png")
-    pixels = read_rgb(tmp_path / "image.png")
+    pixels = to_rgb((tmp_path / "image.png").read_bytes())
     assert pixels.shape == (5, 6, 3) and pixels.dtype == np.uint8
     assert pixels[:, ::2].max() == 0 and pixels[:, 1::2].min() == 255
 
@@ -124,9 +179,9 @@ def test_every_kind_of_picture_becomes_rgb(tmp_path: Path, mode: str) -> None:
 def test_cmyk_becomes_rgb(tmp_path: Path) -> None:
     red = Image.new("CMYK", (8, 8), (0, 255, 255, 0))
     red.save(tmp_path / "image.jpg")
-    assert np.abs(read_rgb(tmp_path / "image.jpg").astype(int) - [255, 0, 0]).max() < 8
+    assert np.abs(to_rgb((tmp_path / "image.jpg").read_bytes()).astype(int) - [255, 0, 0]).max() < 8
 
 
 def test_sixteen_bits_are_scaled_not_clipped(tmp_path: Path) -> None:
     Image.fromarray(np.array([[0, 256, 0x8000, 0xFFFF]], np.uint16)).save(tmp_path / "image.png")
-    assert read_rgb(tmp_path / "image.png")[0, :, 0].tolist() == [0, 1, 128, 255]
+    assert to_rgb((tmp_path / "image.png").read_bytes())[0, :, 0].tolist() == [0, 1, 128, 255]

@@ -57,7 +57,7 @@ def test_bytes_depend_on_the_images_alone(photos: Path, folder: ImageFolder, mix
 
 def test_progress_is_told(tmp_path: Path) -> None:
     told: list[tuple[int, int]] = []
-    images = ArrayImages(np.zeros((3, 8, 8, 3), np.uint8), [0, 1, 2], "abc")
+    images = ArrayImages(np.zeros((3, 8, 8, 3), np.uint8), [0, 1, 2], "abc", listing="black")
     write(
         images,
         tmp_path / "file",
@@ -83,22 +83,40 @@ def test_unreadable_images_are_named_and_counted(
     assert message.endswith("and 2 more images cannot be read") and "\n" not in message
 
 
-def test_nothing_half_written_stays(folder: ImageFolder, photos: Path, tmp_path: Path, store: Store) -> None:
-    root = Path(shutil.copytree(photos, tmp_path / "data"))
-    (root / "train" / "cow" / "5.png").write_bytes(b"no picture")
-    path = store(folder.split("val", photos))
-    before = sorted(path.parent.iterdir())
-    with pytest.raises(UserError):
-        store(folder.split("train", root))
-    assert sorted(path.parent.iterdir()) == before
-
-
 def test_an_image_too_large_for_a_page(store: Store) -> None:
     huge = np.broadcast_to(np.zeros((1, 1, 1, 1), np.uint8), (1, 2000, 2000, 3))
     with pytest.raises(UserError, match="image 0 is 2000 x 2000, too large to store: set a max_side"):
-        store(ArrayImages(huge, [0], ["a"]))
+        store(ArrayImages(huge, [0], ["a"], listing="huge"))
+
+
+@pytest.mark.parametrize("jpeg_share", [0.0, 1.0])
+def test_an_image_too_long_for_the_format(store: Store, jpeg_share: float) -> None:
+    long = np.zeros((1, 2, 70_000, 3), np.uint8)
+    with pytest.raises(UserError, match="image 0 is 70000 x 2, too large to store: set a max_side"):
+        store(ArrayImages(long, [0], ["a"], listing="long"), jpeg_share=jpeg_share)
+
+
+def test_a_thread_of_an_image_keeps_a_pixel_of_width(store: Store) -> None:
+    thin = np.full((1, 3000, 2, 3), 77, np.uint8)
+    reader = open_reader(store(ArrayImages(thin, [0], ["a"], listing="thin"), max_side=500))
+    assert (reader.heights.tolist(), reader.widths.tolist()) == ([500], [1])
 
 
 def test_no_images_at_all(store: Store) -> None:
     with pytest.raises(UserError, match="no images to write"):
-        store(ArrayImages(np.zeros((0, 8, 8, 3), np.uint8), [], ["a"]))
+        store(ArrayImages(np.zeros((0, 8, 8, 3), np.uint8), [], ["a"], listing="none"))
+
+
+def test_jpeg_share_and_quality_do_what_they_say(photos: Path, folder: ImageFolder, store: Store) -> None:
+    images = folder.split("train", photos)
+
+    def written(**options: float) -> tuple[int, float]:
+        """Images that are not stored pixel by pixel, and how far a pixel is off."""
+        path = store(images, **options)
+        off = [np.abs(stored_pixels(path, i).astype(int) - images[i][0]).mean() for i in range(len(images))]
+        return sum(error > 0 for error in off), sum(off)
+
+    assert written(jpeg_share=0.0) == (0, 0.0)
+    (all_good, little), (all_bad, much) = written(jpeg_share=1.0, quality=95), written(jpeg_share=1.0, quality=10)
+    assert all_good == all_bad == len(images)
+    assert much > 3 * little

@@ -8,11 +8,13 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
+from harness.data._ffcv import Reader
 from harness.data.augment import Augment
 from harness.data.digits import Digits
 from harness.errors import StageError, UserError
@@ -29,7 +31,7 @@ from harness.stages.prepare import Prepare
 from harness.stages.train import Train
 from harness.store import Store
 from harness.topology import Topology
-from tests.distributed.ranks import ROOT, run_ranks, start_ranks
+from tests.distributed.ranks import ROOT, Rank, run_ranks, start_ranks
 
 DATA = Prepare(source=Digits())
 RECIPE = Recipe(
@@ -79,10 +81,10 @@ def test_a_network_with_too_few_outputs(store: Store) -> None:
 LONG = replace(TRAIN, recipe=replace(RECIPE, epochs=60))
 
 
-def await_first_epoch(store: Store, stage: Stage, rank: subprocess.Popen[str]) -> None:
+def await_first_epoch(store: Store, stage: Stage, rank: Rank) -> None:
     journal, end = store.journal_path(stage.key), time.monotonic() + 120
     while not (journal.exists() and '"epoch"' in journal.read_text()):
-        assert rank.poll() is None and time.monotonic() < end, rank.communicate()[0]
+        assert rank.running() and time.monotonic() < end, rank.output
         time.sleep(0.05)
 
 
@@ -90,7 +92,7 @@ def test_killed_in_mid_training_the_same_command_goes_on(store: Store) -> None:
     (rank,) = start_ranks([DATA, LONG], store, world=1)
     await_first_epoch(store, LONG, rank)
     os.kill(rank.pid, signal.SIGKILL)
-    rank.communicate()
+    rank.wait()
     assert artefacts(store) == {DATA.key}
     assert list((store.root / "aside").iterdir()) != [], "nothing was under way when it was killed"
     prepared = (store.artefact(DATA) / "manifest.json").stat().st_mtime_ns
@@ -106,18 +108,52 @@ def test_a_terminated_job_clears_up_and_a_killed_rank_takes_the_other_along(stor
     first, second = start_ranks([DATA, endless], store, world=2)
     await_first_epoch(store, endless, first)
     os.kill(second.pid, signal.SIGKILL)
-    output, _ = first.communicate(timeout=60)
-    second.communicate()
-    assert first.returncode != 0, output
+    code, output = first.wait(60)
+    second.wait()
+    assert code == 1, output
+    assert "failed: another rank has died, or kept this one waiting" in output
+    assert "another rank has died" in store.journal_path(endless.key).read_text().splitlines()[-1]
     assert list((store.root / "aside").iterdir()) == []
     alone = replace(endless, seed=1)
     (rank,) = start_ranks([DATA, alone], store, world=1)
     await_first_epoch(store, alone, rank)
-    rank.terminate()
-    rank.communicate(timeout=60)
-    assert rank.returncode == 143
+    os.kill(rank.pid, signal.SIGTERM)
+    assert rank.wait(60)[0] == 143
     assert artefacts(store) == {DATA.key}
     assert list((store.root / "aside").iterdir()) == []
+
+
+@pytest.mark.parametrize("hung", [0, 1])
+def test_a_rank_that_hangs_ends_the_stage_in_the_stated_time(store: Store, hung: int) -> None:
+    endless = replace(TRAIN, recipe=replace(RECIPE, epochs=9999, batch_per_gpu=32))
+    ranks = start_ranks([DATA, endless], store, 2, "--patience", "3")
+    await_first_epoch(store, endless, ranks[0])
+    os.kill(ranks[hung].pid, signal.SIGSTOP)
+    stopped = time.monotonic()
+    code, output = ranks[1 - hung].wait(60)
+    assert code == 1, output
+    assert 2 < time.monotonic() - stopped < 20
+    assert "failed: another rank has died, or kept this one waiting" in output
+    os.kill(ranks[hung].pid, signal.SIGKILL)
+    ranks[hung].wait()
+
+
+def test_a_loader_that_stalls_ends_the_stage_in_the_stated_time(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    run(store, DATA)
+    started, decode = time.monotonic(), Reader.decode
+
+    def stall(reader: Reader, *images: Any) -> None:
+        if time.monotonic() - started > 1:
+            time.sleep(6)
+        decode(reader, *images)
+
+    monkeypatch.setattr(Reader, "decode", stall)
+    endless = replace(TRAIN, recipe=replace(RECIPE, epochs=9999))
+    with pytest.raises(StageError, match=r"no data for 1\.5 s while reading .*train\.beton: .* raise --patience"):
+        run_stages(
+            [endless], store, Topology(), data=None, workers=2, patience_s=1.5, listener=lambda stage, event: None
+        )
+    assert time.monotonic() - started < 10
 
 
 def test_control_c_ends_the_ranks_and_says_one_thing(store: Store, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from harness.leaderboard.rows import read_rows
 from harness.leaderboard.table import to_csv, to_markdown
 
 RESULTS = Path(__file__).parents[2] / "results"
-TABLES = sorted(RESULTS.glob("*.csv"))
+TABLES = [path.with_suffix(".csv") for path in sorted(RESULTS.glob("*.md"))]
 
 
 @pytest.mark.parametrize("table", TABLES, ids=[table.stem for table in TABLES])

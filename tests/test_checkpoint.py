@@ -1,0 +1,130 @@
+"""Checkpoints on disk: the last two are kept, a damaged one is passed over, a failure to write is told."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from harness import checkpoint
+from harness.checkpoint import FACTS, TENSORS, Checkpoints, write_tensors
+from harness.context import Context
+from harness.engine.group import join
+from harness.errors import StageError
+from harness.journal import Event, Journal
+from harness.store import sha256
+from harness.topology import Topology
+
+
+@pytest.fixture
+def told() -> list[Event]:
+    return []
+
+
+@pytest.fixture
+def context(tmp_path: Path, told: list[Event]) -> Iterator[Context]:
+    with join(Topology(), "cpu", patience_s=60.0):
+        yield Context(
+            topology=Topology(),
+            device="cpu",
+            folder=tmp_path,
+            unfinished=tmp_path / "unfinished",
+            journal=Journal(None, told.append),
+            checkpoint_s=1e-6,
+        )
+
+
+def tensors(value: float) -> dict[str, torch.Tensor]:
+    """A layout that is not row-major, and a number without dimensions, as networks have them."""
+    image = torch.full((2, 3, 4, 5), value).to(memory_format=torch.channels_last)
+    image[1, 2, 3, 4] = -value
+    return {"image": image, "count": torch.tensor(7, dtype=torch.int64)}
+
+
+def save(checkpoints: Checkpoints, updates: int) -> None:
+    checkpoints.save(updates, {"epochs": [0.5], "steps": [float(updates)]}, tensors(updates))
+    checkpoints.finish()
+
+
+def test_nothing_saved_is_an_empty_checkpoint(context: Context) -> None:
+    saved = Checkpoints(context).newest()
+    assert (saved.facts, saved.tensors) == ({}, {})
+
+
+def test_the_newest_comes_back_and_the_last_two_are_kept(context: Context) -> None:
+    checkpoints = Checkpoints(context)
+    for updates in (9, 10, 100):
+        save(checkpoints, updates)
+    assert sorted(path.name for path in context.unfinished.iterdir()) == ["10", "100"]
+    saved = Checkpoints(context).newest()
+    assert saved.facts == {"epochs": [0.5], "steps": [100.0]}
+    assert saved.tensors.keys() == tensors(100).keys()
+    assert all(torch.equal(saved.tensors[name], tensor) for name, tensor in tensors(100).items())
+
+
+def test_what_is_saved_is_the_state_at_the_call(context: Context) -> None:
+    checkpoints, weights = Checkpoints(context), torch.ones(1_000_000)
+    checkpoints.save(1, {}, {"weights": weights})
+    weights.zero_()
+    checkpoints.finish()
+    assert torch.equal(Checkpoints(context).newest().tensors["weights"], torch.ones(1_000_000))
+
+
+@pytest.mark.parametrize("spoil", ["a bit", "the tail", "the tensors", "the facts", "an empty file"])
+def test_a_damaged_checkpoint_is_passed_over_and_told(context: Context, told: list[Event], spoil: str) -> None:
+    checkpoints = Checkpoints(context)
+    save(checkpoints, 1)
+    save(checkpoints, 2)
+    file = context.unfinished / "2" / TENSORS
+    content = bytearray(file.read_bytes())
+    if spoil == "a bit":
+        content[-3] ^= 4
+        file.write_bytes(content)
+    elif spoil == "the tail":
+        file.write_bytes(content[:-8])
+    elif spoil == "the tensors":
+        file.unlink()
+    else:
+        file.with_name(FACTS).write_text("{" if spoil == "the facts" else "")
+    saved = Checkpoints(context).newest()
+    assert torch.equal(saved.tensors["image"], tensors(1)["image"])
+    assert [(event["event"], Path(event.get("checkpoint", "")).name) for event in told] == [
+        ("damaged", "2"),
+        ("resumed", ""),
+    ]
+
+
+def test_what_a_killed_writer_left_is_not_taken_and_goes_away(context: Context) -> None:
+    save(Checkpoints(context), 1)
+    (context.unfinished / "1").rename(context.unfinished / ".2-123")
+    assert Checkpoints(context).newest().tensors == {}
+    assert list(context.unfinished.iterdir()) == []
+
+
+def test_a_full_disk_ends_training_with_the_cause(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> str:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(checkpoint, "write_tensors", full)
+    checkpoints = Checkpoints(context)
+    checkpoints.save(1, {}, tensors(1))
+    with pytest.raises(StageError, match=r"cannot write a checkpoint to .*unfinished: No space left on device"):
+        checkpoints.finish()
+
+
+def test_due_after_the_stated_time_and_not_while_one_is_written(context: Context) -> None:
+    assert Checkpoints(context).due()
+    patient = Checkpoints(Context(**{**vars(context), "checkpoint_s": 1000.0}))
+    assert not patient.due()
+
+
+def test_the_file_is_plain_safetensors_and_its_hash_is_that_of_the_file(tmp_path: Path) -> None:
+    values = {name: tensor.contiguous() for name, tensor in tensors(3).items()}
+    digest = write_tensors(tmp_path / "x", values)
+    assert digest == sha256(tmp_path / "x")
+    assert all(torch.equal(load_file(tmp_path / "x")[name], tensor) for name, tensor in values.items())
+    length = int.from_bytes((tmp_path / "x").read_bytes()[:8], "little")
+    assert json.loads((tmp_path / "x").read_bytes()[8 : 8 + length])["image"]["shape"] == [2, 3, 4, 5]
+    assert (8 + length) % 8 == 0

@@ -1,0 +1,159 @@
+"""The training loop does what its recipe says, and goes on from a checkpoint as if nothing had happened."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from harness import watch
+from harness.batch import Batch
+from harness.context import Context
+from harness.data.augment import Augment
+from harness.data.prepared import Prepared
+from harness.engine.group import join
+from harness.journal import Journal
+from harness.loop import train
+from harness.objective import CrossEntropy
+from harness.recipe import Recipe
+from harness.topology import Topology
+
+RECIPE = Recipe(
+    epochs=2,
+    augment=Augment(crop="resized", size=16, min_area=0.5),
+    global_batch=256,
+    batch_per_gpu=64,
+    lr=0.05,
+    engine="ddp",
+)
+"""Five steps an epoch of four micro-batches."""
+
+
+@pytest.fixture
+def context(tmp_path: Path) -> Iterator[Context]:
+    with join(Topology(), "cpu", patience_s=60):
+        yield Context(
+            topology=Topology(),
+            device="cpu",
+            folder=tmp_path,
+            unfinished=tmp_path / "unfinished",
+            journal=Journal(None),
+        )
+
+
+def network(*, normalised: bool = True) -> nn.Module:
+    """With everything that carries state from step to step: weights, running statistics, noise."""
+    torch.manual_seed(0)
+    norm: list[nn.Module] = [nn.BatchNorm2d(4), nn.Dropout(0.3)] if normalised else []
+    return nn.Sequential(
+        nn.Conv2d(3, 4, 3, stride=2), *norm, nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(16, 10)
+    )
+
+
+class Watched(CrossEntropy):
+    """Cross-entropy that shows every batch to a witness first."""
+
+    def __init__(self, witness: Callable[[Tensor, Batch], None]) -> None:
+        super().__init__()
+        self.witness = witness
+
+    def __call__(self, logits: Tensor, batch: Batch) -> dict[str, Tensor]:
+        self.witness(logits, batch)
+        return super().__call__(logits, batch)
+
+
+def trained(
+    prepared: Prepared, context: Context, witness: Callable[[Tensor, Batch], None] = lambda logits, batch: None,
+    model: nn.Module | None = None, **changes: object,
+) -> dict[str, Tensor]:  # fmt: skip
+    model = model or network()
+    train(model, replace(RECIPE, **changes), Watched(witness), prepared, 3, context)  # type: ignore[arg-type]
+    return model.state_dict()
+
+
+def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+@pytest.mark.parametrize("calls", [11, 20, 33], ids=["mid-epoch", "an epoch's end", "second epoch"])
+@pytest.mark.parametrize("ema_decay", [0.0, 0.8])
+def test_interrupted_it_goes_on_bit_for_bit(
+    prepared_digits: Prepared, context: Context, monkeypatch: pytest.MonkeyPatch, calls: int, ema_decay: float
+) -> None:
+    monkeypatch.setattr(watch, "LOOK_EVERY", 8)
+    undisturbed = trained(prepared_digits, context, ema_decay=ema_decay)
+    often, seen = replace(context, checkpoint_s=1e-9), []
+
+    def interrupt(logits: Tensor, batch: Batch) -> None:
+        seen.append((batch.epoch, batch.position))
+        if len(seen) == calls:
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        trained(prepared_digits, often, interrupt, ema_decay=ema_decay)
+    first, seen = list(seen), []
+    calls = -1
+    assert same(trained(prepared_digits, often, interrupt, ema_decay=ema_decay), undisturbed)
+    assert seen[0] > (0, 0), "nothing was taken up again"
+    assert seen[0] <= first[-1] and seen[-1] == (1, 5 * 256 - 64)
+
+
+def test_averaged_weights_are_the_average_along_the_way(prepared_digits: Prepared, context: Context) -> None:
+    model, path = network(), []
+
+    def remember(logits: Tensor, batch: Batch) -> None:
+        if batch.position % 256 == 0:
+            path.append({name: tensor.clone() for name, tensor in model.named_parameters()})
+
+    path.append(trained(prepared_digits, context, remember, model))
+    expected = path[0]
+    for weights in path[1:]:
+        expected = {name: 0.8 * expected[name] + 0.2 * weights[name] for name in expected}
+    averaged = trained(prepared_digits, context, ema_decay=0.8)
+    for name, value in expected.items():
+        torch.testing.assert_close(averaged[name], value.detach(), rtol=1e-5, atol=1e-6)
+
+
+def test_accumulated_gradients_are_those_of_the_whole_batch(prepared_digits: Prepared, context: Context) -> None:
+    parts = trained(prepared_digits, context, model=network(normalised=False), batch_per_gpu=32)
+    whole = trained(prepared_digits, context, model=network(normalised=False), batch_per_gpu=256)
+    for name in whole:
+        torch.testing.assert_close(parts[name], whole[name], rtol=1e-4, atol=1e-6)
+
+
+def test_progressive_resizing_changes_the_side_from_epoch_to_epoch(prepared_digits: Prepared, context: Context) -> None:
+    sides: set[tuple[int, int]] = set()
+    augment = replace(RECIPE.augment, sizes=((0, 12), (2, 20)))
+    trained(prepared_digits, context, lambda _, b: sides.add((b.epoch, b.images.shape[-1])), augment=augment, epochs=3)
+    assert sides == {(0, 12), (1, 12), (2, 20)}
+
+
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_images_and_weights_lie_as_the_recipe_says(
+    prepared_digits: Prepared, context: Context, channels_last: bool
+) -> None:
+    model = network()
+    layout = torch.channels_last if channels_last else torch.contiguous_format
+    told = []
+
+    def look(logits: Tensor, batch: Batch) -> None:
+        weight = next(model.parameters())
+        told.append(all(t.is_contiguous(memory_format=layout) for t in (batch.images, weight)))
+
+    trained(prepared_digits, context, look, model, channels_last=channels_last, epochs=1)
+    assert set(told) == {True}
+
+
+@pytest.mark.parametrize(("precision", "dtype"), [("fp32", torch.float32), ("bf16", torch.bfloat16)])
+def test_bf16_computes_the_network_in_bf16_and_the_loss_in_fp32(
+    prepared_digits: Prepared, context: Context, precision: str, dtype: torch.dtype
+) -> None:
+    model, losses = network(), set()
+    outputs = set()
+    model[-1].register_forward_hook(lambda layer, inputs, output: outputs.add(output.dtype))  # type: ignore[index,union-attr]
+    trained(prepared_digits, context, lambda logits, _: losses.add(logits.dtype), model, precision=precision, epochs=1)
+    assert outputs == {dtype}
+    assert losses == {torch.float32}
+    assert {tensor.dtype for tensor in model.parameters()} == {torch.float32}
