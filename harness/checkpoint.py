@@ -14,25 +14,25 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Iterator, Mapping
-from concurrent.futures import Future
+from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Thread
+from threading import Thread, get_native_id
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load
 
 from harness.context import Context
 from harness.engine.group import sum_over_ranks
 from harness.errors import StageError
 from harness.spec import Json
-from harness.store import flush, sha256
+from harness.store import flush
 
 TENSORS, FACTS = "tensors.safetensors", "checkpoint.json"
 KEPT = 2
-_TYPES = {torch.float32: "F32", torch.int64: "I64"}
+_TYPES = {torch.float32: "F32", torch.float64: "F64", torch.int64: "I64", torch.int32: "I32", torch.bool: "BOOL"}
 
 
 @dataclass(frozen=True)
@@ -55,26 +55,25 @@ class Checkpoints:
 
     def newest(self) -> Saved:
         """The last checkpoint whose hash is right, on every rank; an empty one if there is none."""
-        number = 0
-        if self._context.topology.leads:
-            for left in self._folder.glob(".*"):  # of an attempt that was killed while it wrote
-                shutil.rmtree(left, ignore_errors=True)
-            number = next(filter(self._whole, self._numbers()), 0)
+        number = self._newest_whole() if self._context.topology.leads else 0
         (number,) = sum_over_ranks(torch.tensor([number], device=self._context.device))
         if number == 0:
             return Saved({}, {})
+        saved = read_checkpoint(self._folder / str(number))
+        if saved is None:
+            raise StageError(f"{self._folder / str(number)} is whole for rank 0 and damaged here: is its disk sound?")
         self._context.journal.write("resumed", updates=number)
-        folder = self._folder / str(number)
-        return Saved(json.loads((folder / FACTS).read_text())["facts"], load_file(folder / TENSORS))
+        return saved
 
     def due(self) -> bool:
         """Whether it is time to save, which rank 0 decides for all. While one is being written, it is not."""
-        late = time.monotonic() - self._written >= self._context.checkpoint_s
+        late = time.monotonic() - self._written >= self._context.checkpoint_s or self._context.ending.is_set()
         now = self._context.topology.leads and late and (self._writing is None or self._writing.done())
         return sum_over_ranks(torch.tensor([int(now)], device=self._context.device)) == [1]
 
     def save(self, updates: int, facts: Mapping[str, Json], tensors: Mapping[str, torch.Tensor]) -> None:
-        """Copy the tensors, and write the copy while training goes on. Raises what went wrong with the one before."""
+        """Copy the tensors, and write the copy while training goes on."""
+        self._context.ending.clear()
         self._written = time.monotonic()
         if not self._context.topology.leads:
             return
@@ -84,13 +83,28 @@ class Checkpoints:
         Thread(target=self._write, args=(self._writing, updates, dict(facts)), name="checkpoint", daemon=True).start()
 
     def finish(self) -> None:
-        """Wait for what is being written. Raises StageError if it could not be."""
-        if self._writing is not None:
-            writing, self._writing = self._writing, None
-            try:
-                writing.result()
-            except OSError as error:
-                raise StageError(f"cannot write a checkpoint to {self._folder}: {error.strerror}") from error
+        """Wait for what is being written. That it cannot be is told and no more: training is worth more than it."""
+        if self._writing is None:
+            return
+        writing, self._writing = self._writing, None
+        try:
+            writing.result(timeout=self._context.patience_s)
+        except (OSError, TimeoutError) as error:
+            reason = f"{type(error).__name__} {error}".strip()
+            self._context.journal.write("unsaved", reason=f"cannot write a checkpoint to {self._folder}: {reason}")
+
+    def _newest_whole(self) -> int:
+        """Updates done in the checkpoint to go on from, or 0; what is damaged or half-written before it goes away."""
+        damaged = list(self._folder.glob(".*"))  # of an attempt that was killed while it wrote
+        for number in numbers(self._folder):
+            folder = self._folder / str(number)
+            if read_checkpoint(folder) is not None:
+                for other in damaged:
+                    shutil.rmtree(other, ignore_errors=True)
+                return number
+            self._context.journal.write("damaged", checkpoint=str(folder))
+            damaged.append(folder)
+        return 0
 
     def _stage(self, tensors: Mapping[str, torch.Tensor]) -> None:
         """Row-major copies in main memory, which is asked for once: fresh memory costs more than the copy."""
@@ -103,42 +117,49 @@ class Checkpoints:
             torch.cuda.synchronize()
 
     def _write(self, done: Future[None], updates: int, facts: dict[str, Json]) -> None:
+        os.setpriority(os.PRIO_PROCESS, get_native_id(), 19)  # of this thread: training goes first
         try:
-            self._publish(updates, facts)
+            write_checkpoint(self._folder, updates, facts, self._staged)
         except BaseException as error:  # told to whoever saves next
             done.set_exception(error)
         else:
-            self._written = time.monotonic()
             done.set_result(None)
 
-    def _publish(self, updates: int, facts: dict[str, Json]) -> None:
-        aside = self._folder / f".{updates}-{os.getpid()}"
-        shutil.rmtree(aside, ignore_errors=True)
-        aside.mkdir(parents=True)
-        digest = write_tensors(aside / TENSORS, self._staged)
-        (aside / FACTS).write_text(json.dumps({"facts": facts, "sha256": digest}, sort_keys=True) + "\n")
-        flush(aside / FACTS)
-        flush(aside)
-        shutil.rmtree(self._folder / str(updates), ignore_errors=True)
-        aside.rename(self._folder / str(updates))
-        flush(self._folder)
-        for old in list(self._numbers())[KEPT:]:
-            shutil.rmtree(self._folder / str(old), ignore_errors=True)
 
-    def _numbers(self) -> Iterator[int]:
-        """Updates done in each checkpoint that is there, the newest first."""
-        names = os.listdir(self._folder) if self._folder.is_dir() else []
-        return iter(sorted((int(name) for name in names if name.isdecimal()), reverse=True))
+def write_checkpoint(
+    folder: Path, updates: int, facts: Mapping[str, Json], tensors: Mapping[str, torch.Tensor]
+) -> None:
+    """Make FOLDER/<updates> appear whole, and let all but the newest `KEPT` go. Tensors are row-major, on the CPU."""
+    aside = folder / f".{updates}-{os.getpid()}"
+    shutil.rmtree(aside, ignore_errors=True)
+    aside.mkdir(parents=True)
+    digest = write_tensors(aside / TENSORS, tensors)
+    (aside / FACTS).write_text(json.dumps({"facts": facts, "sha256": digest}, sort_keys=True) + "\n")
+    flush(aside / FACTS)
+    flush(aside)
+    shutil.rmtree(folder / str(updates), ignore_errors=True)
+    aside.rename(folder / str(updates))
+    flush(folder)
+    for old in numbers(folder)[KEPT:]:
+        shutil.rmtree(folder / str(old), ignore_errors=True)
 
-    def _whole(self, number: int) -> bool:
-        folder = self._folder / str(number)
-        try:
-            whole = json.loads((folder / FACTS).read_text())["sha256"] == sha256(folder / TENSORS)
-        except (OSError, ValueError, KeyError, TypeError):
-            whole = False
-        if not whole:
-            self._context.journal.write("damaged", checkpoint=str(folder))
-        return bool(whole)
+
+def read_checkpoint(folder: Path) -> Saved | None:
+    """What lies there, if its hash is right."""
+    try:
+        written = json.loads((folder / FACTS).read_text())
+        content = (folder / TENSORS).read_bytes()
+        if written["sha256"] != hashlib.sha256(content).hexdigest():
+            return None
+        return Saved(written["facts"], load(content))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def numbers(folder: Path) -> list[int]:
+    """Updates done in each checkpoint that is there, the newest first."""
+    names = os.listdir(folder) if folder.is_dir() else []
+    return sorted((int(name) for name in names if name.isdecimal()), reverse=True)
 
 
 def write_tensors(path: Path, tensors: Mapping[str, torch.Tensor]) -> str:
@@ -153,11 +174,17 @@ def write_tensors(path: Path, tensors: Mapping[str, torch.Tensor]) -> str:
         header[name] = {"dtype": _TYPES[tensor.dtype], "shape": list(tensor.shape), "data_offsets": [start, end]}
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)
-    digest = hashlib.sha256()
-    with open(path, "xb") as file:
-        parts: list[Any] = [len(text).to_bytes(8, "little"), text, *(t.view(-1).numpy() for t in tensors.values())]
+    parts: list[Any] = [len(text).to_bytes(8, "little"), text, *(t.view(-1).numpy() for t in tensors.values())]
+    with open(path, "xb") as file, ThreadPoolExecutor(1) as beside:
+        digest = beside.submit(_digest, parts)
         for part in parts:
-            digest.update(part)
             file.write(part)
     flush(path)
+    return digest.result()
+
+
+def _digest(parts: list[Any]) -> str:
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(part)
     return digest.hexdigest()

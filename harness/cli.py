@@ -13,7 +13,7 @@ from pathlib import Path
 
 from harness.benchmark import Suite, find_suite
 from harness.errors import UserError, exit_code
-from harness.placement import Placement, visible_gpus
+from harness.placement import CHECKPOINT_S, PATIENCE_S, Placement, visible_gpus
 from harness.plan import Step, make_plan, render
 from harness.store import Store
 
@@ -105,7 +105,13 @@ def prepare_data(options: argparse.Namespace) -> None:
         store.require_writable()
         store.write_specs([step.stage for step in sets])
         workers = options.workers or len(os.sched_getaffinity(0))
-        placement = Placement(store=options.store, results=ROOT / "results", data=options.data, workers=workers)
+        placement = Placement(
+            store=options.store,
+            results=ROOT / "results",
+            data=options.data,
+            workers=workers,
+            patience_s=options.patience,
+        )
         execute("inline", sets, placement)
     for step in sets:
         manifest = store.manifest(step.stage)
@@ -204,10 +210,18 @@ def _add_suite(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_patience(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--patience", type=_positive_number, default=PATIENCE_S, metavar="SECONDS",
+        help="end a stage that waits longer for data or another rank (default 60)",
+    )  # fmt: skip
+
+
 def _add_prepare(parser: argparse.ArgumentParser) -> None:
     _add_suite(parser)
     parser.add_argument("--data", type=Path, help=DATA_HELP)
     parser.add_argument("--workers", type=_positive, help="threads (default: one for each core this process may use)")
+    _add_patience(parser)
     parser.set_defaults(run=prepare_data)
 
 
@@ -223,12 +237,9 @@ def _add_launch(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--dry-run", action="store_true", help="print the plan and stop")
     parser.add_argument("--workers", type=_positive, help="loader threads of each rank (default: the suite's)")
+    _add_patience(parser)
     parser.add_argument(
-        "--patience", type=_seconds, default=60.0, metavar="SECONDS",
-        help="end a stage that waits longer for data or another rank (default 60)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--checkpoint-minutes", type=_seconds, default=10.0, metavar="MINUTES",
+        "--checkpoint-minutes", type=_positive_number, default=CHECKPOINT_S / 60, metavar="MINUTES",
         help="time between two checkpoints of a training (default 10)",
     )  # fmt: skip
     site = parser.add_argument_group("Slurm")
@@ -242,7 +253,7 @@ def _add_launch(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=launch)
 
 
-def _seconds(text: str) -> float:
+def _positive_number(text: str) -> float:
     try:
         value = float(text)
     except ValueError:

@@ -3,10 +3,12 @@
 Lives here: `Context`. Must not: anything of the spec.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Event
 
 from harness.journal import Journal
+from harness.placement import CHECKPOINT_S, PATIENCE_S
 from harness.topology import Topology
 
 
@@ -26,7 +28,7 @@ class Context:
     """The folder of raw images, for the one stage that reads them."""
     workers: int = 1
     """Loader threads of this process."""
-    patience_s: float = 60.0
-    """How long data or another rank may keep this one waiting."""
-    checkpoint_s: float = 600.0
-    """Time between two checkpoints of a training."""
+    patience_s: float = PATIENCE_S
+    checkpoint_s: float = CHECKPOINT_S
+    ending: Event = field(default_factory=Event)
+    """Set when the machine will soon be taken away."""

@@ -29,6 +29,6 @@ def exit_code(work: Callable[[], None]) -> int:
         print(f"failed: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("interrupted: the same command goes on from the last finished stage", file=sys.stderr)
+        print("interrupted: the same command goes on from what is finished and the last checkpoint", file=sys.stderr)
         return 130
     return 0

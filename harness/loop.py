@@ -15,7 +15,6 @@ from harness.batch import Batch
 from harness.checkpoint import Checkpoints
 from harness.context import Context
 from harness.contracts import Objective
-from harness.data._draws import NOISE, hashed
 from harness.data.prepared import Prepared
 from harness.data.stream import TrainStream
 from harness.engine.average import Average
@@ -36,11 +35,12 @@ def train(
     Goes on where the newest checkpoint was taken. Raises StageError at the first loss that is not finite, on all ranks
     together.
     """
-    training = Training(network, recipe, objective, data.train_stream(recipe, seed, context), seed, context)
+    training = Training(network, recipe, objective, data.train_stream(recipe, seed, context), context)
     try:
         for epoch in range(len(training.seen.epochs), recipe.epochs):
             training.epoch(epoch)
     finally:
+        training.checkpoints.finish()
         training.engine.close()
     training.finish()
     return training.seen.epochs
@@ -55,17 +55,15 @@ class Training:
         recipe: Recipe,
         objective: Objective,
         stream: TrainStream,
-        seed: int,
         context: Context,
     ) -> None:
         self.network, self.recipe, self.objective, self.stream = network, recipe, objective, stream
-        self.seed = seed
         place(network, context.device, channels_last=recipe.channels_last, compiled=recipe.compiled).train()
         self.accumulation = recipe.accumulation(context.topology.world)
         self.checkpoints = Checkpoints(context)
         saved = self.checkpoints.newest()
         restore_weights(network, saved.tensors)
-        self.engine = make_engine(network, recipe, context.topology.world)
+        self.engine = make_engine(network, recipe, context)
         self.average = Average(network, recipe.ema_decay) if recipe.ema_decay else None
         self.state = State(network, self.engine, self.average)
         self.state.restore(saved.tensors, context.topology)
@@ -82,13 +80,14 @@ class Training:
                 if self.watch.end_step():
                     self.save_if_due()
         self.watch.end_epoch()
-        self.save_if_due()
+        if number + 1 < self.recipe.epochs:
+            self.save_if_due()
 
     def step(self, batches: Iterator[Batch], lr: float) -> None:
         """One update of the weights, from as many batches as make a global one."""
         for _ in range(self.accumulation):
             batch = next(batches)
-            seed_noise(self.seed, batch)
+            torch.manual_seed(self.stream.noise_seed(batch))
             loss = total_loss(self.engine, self.objective, batch)
             self.engine.update(loss, lr)
             self.statistics.after_micro_batch()
@@ -106,12 +105,6 @@ class Training:
         if self.average is not None:
             self.average.replace_network()
         average_statistics(self.network)
-        self.checkpoints.finish()
-
-
-def seed_noise(seed: int, batch: Batch) -> None:
-    """Make what a network draws itself, dropout say, a function of the place in the stream too."""
-    torch.manual_seed(int(hashed(seed, batch.epoch, NOISE, batch.position)[0]))
 
 
 def total_loss(engine: Engine, objective: Objective, batch: Batch) -> torch.Tensor:

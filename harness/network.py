@@ -50,7 +50,7 @@ def place(network: nn.Module, device: str, *, channels_last: bool, compiled: boo
     """
     memory_format = torch.channels_last if channels_last else torch.contiguous_format
     if compiled and device != "cpu":
-        network.compile()
+        network.compile(dynamic=False)  # or kernels would depend on which sizes came before: not those of a resumed run
     return network.to(device, memory_format=memory_format)  # type: ignore[call-overload,no-any-return]  # not in stubs
 
 

@@ -7,6 +7,11 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+PATIENCE_S = 60.0
+"""How long data or another rank may keep a rank waiting, unless the launch says otherwise."""
+CHECKPOINT_S = 600.0
+"""Time between two checkpoints of a training, unless the launch says otherwise."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Placement:
@@ -20,10 +25,8 @@ class Placement:
     """Ranks on each node, one per GPU where there are any."""
     workers: int = 1
     """Loader threads of each rank."""
-    patience_s: float = 60.0
-    """How long data or another rank may keep a rank waiting."""
-    checkpoint_s: float = 600.0
-    """Time between two checkpoints of a training."""
+    patience_s: float = PATIENCE_S
+    checkpoint_s: float = CHECKPOINT_S
     minutes: int = 24 * 60
     """Time limit of a Slurm job."""
     partition: str | None = None
@@ -44,7 +47,7 @@ class Placement:
     def of_a_rank(self) -> list[str]:
         """What every rank is told, as arguments of `python -m harness.run`."""
         words = ["--store", str(self.store.resolve()), "--workers", str(self.workers)]
-        words += ["--patience", str(self.patience_s), "--checkpoint-every", str(self.checkpoint_s)]
+        words += ["--patience", str(self.patience_s), "--checkpoint-minutes", str(self.checkpoint_s / 60)]
         return words if self.data is None else [*words, "--data", str(self.data.resolve())]
 
 

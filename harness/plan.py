@@ -41,7 +41,7 @@ def make_plan(wanted: Iterable[tuple[str, Stage]], store: Store) -> list[Step]:
 
 def disk(stage: Stage, store: Store) -> str:
     """`stores 6.9 GB`, or by the image while it is not known how many there are; nothing for most stages."""
-    each: int | None = getattr(stage, "bytes_an_image", None)
+    each = stage.bytes_an_image
     if each is None:
         return ""
     (data,) = (child for child in stage.inputs() if child.name == "prepare")

@@ -26,6 +26,12 @@ class Screen:
             self._line(f"{label}: started on {event['ranks']} rank{'s' if event['ranks'] > 1 else ''}")
         elif kind in ("steps", "epoch", "images"):
             self._advance(label, event)
+        elif kind == "resumed":
+            self._line(f"{label}: goes on after {event['updates']:,} updates")
+        elif kind == "damaged":
+            self._line(f"{label}: passes over a damaged checkpoint, {event['checkpoint']}")
+        elif kind == "unsaved":
+            self._line(f"{label}: {event['reason']}")
         elif kind == "done":
             self._line(f"{label}: done in {clock(event['seconds'])}")
         elif kind == "failed":

@@ -6,9 +6,10 @@ Lives here: skip, verify, run, publish. Must not: what a stage does, or where it
 import argparse
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING
 from harness.context import Context
 from harness.errors import StageError, UserError, exit_code
 from harness.journal import Event, Journal
+from harness.placement import CHECKPOINT_S, PATIENCE_S
 from harness.progress import Screen
 from harness.provenance import provenance
 from harness.spec import Json, Stage
@@ -33,12 +35,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--store", type=Path, required=True)
     parser.add_argument("--data", type=Path, help="folder of raw images")
     parser.add_argument("--workers", type=int, default=1, help="loader threads of each rank")
-    parser.add_argument("--patience", type=float, default=60.0, help="longest wait for data or another rank, seconds")
-    parser.add_argument("--checkpoint-every", type=float, default=600.0, help="seconds between two checkpoints")
+    parser.add_argument("--patience", type=float, default=PATIENCE_S, help="longest wait for data or another rank, s")
+    parser.add_argument("--checkpoint-minutes", type=float, default=CHECKPOINT_S / 60, help="between two checkpoints")
     parser.add_argument("--need-gpu", action="store_true", help="refuse to run on a CPU")
     options = parser.parse_args(argv)
     signal.signal(signal.SIGTERM, _end)
-    signal.signal(signal.SIGUSR2, signal.SIG_IGN)  # sent ahead of a time limit; what is nearly done may yet end in time
+    ending = threading.Event()
+    signal.signal(signal.SIGUSR2, lambda *_: ending.set())  # sent ahead of a time limit
     store, screen = Store(options.store), Screen()
 
     def work() -> None:
@@ -49,7 +52,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             data=options.data,
             workers=options.workers,
             patience_s=options.patience,
-            checkpoint_s=options.checkpoint_every,
+            checkpoint_s=60 * options.checkpoint_minutes,
+            ending=ending,
             need_gpu=options.need_gpu,
             listener=lambda stage, event: screen.show(f"{stage.name} {stage.key[:12]}", event),
         )
@@ -65,8 +69,9 @@ def run_stages(
     data: Path | None,
     workers: int,
     listener: Callable[[Stage, Event], None],
-    patience_s: float = 60.0,
-    checkpoint_s: float = 600.0,
+    patience_s: float = PATIENCE_S,
+    checkpoint_s: float = CHECKPOINT_S,
+    ending: threading.Event | None = None,
     need_gpu: bool = False,
 ) -> None:
     """Run the stages that are not done, in order, in one process group. Rank 0 tells `listener`."""
@@ -76,12 +81,16 @@ def run_stages(
     made_by = provenance(device_name(device))  # now: what runs is the code as it is at the start
     with join(topology, device, patience_s=patience_s) as group:
         for stage in stages:
-            if group.agree("have" if store.done(stage) else "run") == "have":
-                continue
-            journal = (
-                Journal(store.journal_path(stage.key), partial(listener, stage)) if topology.leads else Journal(None)
-            )
-            with store.aside(stage) if topology.leads else nullcontext() as aside, _journalled(stage, store, topology):
+            with ExitStack() as held:
+                with group.failing_together():
+                    if topology.leads and not store.done(stage):
+                        held.enter_context(store.lock(stage))
+                if group.agree("have" if store.done(stage) else "run") == "have":
+                    continue
+                held.enter_context(_journalled(stage, store, topology))
+                aside = held.enter_context(store.aside(stage)) if topology.leads else None
+                listens = partial(listener, stage)
+                journal = Journal(store.journal_path(stage.key), listens) if topology.leads else Journal(None)
                 context = Context(
                     topology=topology,
                     device=device,
@@ -92,6 +101,7 @@ def run_stages(
                     workers=workers,
                     patience_s=patience_s,
                     checkpoint_s=checkpoint_s,
+                    ending=ending or threading.Event(),
                 )
                 run_stage(stage, store, group, context, made_by)
 

@@ -46,6 +46,11 @@ class Stage:
         """`train`, `prune`, ...: the file name of the stage."""
         return plugins.tag_of(type(self)).rpartition(".")[2]
 
+    @property
+    def bytes_an_image(self) -> int | None:
+        """What the artefact takes of the disk for each training image of its data, if that is much."""
+        return None
+
     def inputs(self) -> list["Stage"]:
         """The stages nested directly in this one, in field order, each once."""
         found: dict[str, Stage] = {}

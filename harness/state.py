@@ -10,6 +10,7 @@ from harness.engine.average import Average
 from harness.engine.engine import Engine
 from harness.engine.group import gather_from_ranks
 from harness.engine.statistics import running_statistics
+from harness.errors import UserError
 from harness.topology import Topology
 
 STATISTICS = "statistics"
@@ -20,18 +21,15 @@ class State:
     """Parameters, momentum, averaged weights and statistics. All ranks call together."""
 
     def __init__(self, network: nn.Module, engine: Engine, average: Average | None) -> None:
-        self._parameters = dict(network.named_parameters())
-        self._counts = {n: b for n, b in network.named_buffers() if not b.is_floating_point()}
-        self._averages = {n: t for n, t in average.tensors.items() if n in self._parameters} if average else {}
-        self._engine = engine
-        own = [t for n, t in average.tensors.items() if n not in self._parameters] if average else []
-        self._statistics = [*running_statistics(network), *own]
+        self._network, self._engine = network, engine
+        self._average = average.parameters if average else {}
+        self._statistics = [*running_statistics(network), *(average.statistics if average else [])]
 
     def tensors(self) -> dict[str, Tensor]:
         """What a checkpoint holds, by name."""
-        found = {f"weights.{name}": tensor for name, tensor in (self._parameters | self._counts).items()}
+        found = _weights(self._network)
         found |= {f"momentum.{name}": tensor for name, tensor in self._engine.momentum().items()}
-        found |= {f"average.{name}": tensor for name, tensor in self._averages.items()}
+        found |= {f"average.{name}": tensor for name, tensor in self._average.items()}
         if self._statistics:
             mine = torch.cat([tensor.flatten() for tensor in self._statistics])
             found[STATISTICS] = gather_from_ranks(mine)
@@ -42,8 +40,8 @@ class State:
         """Inverse of `tensors`, for what `restore_weights` does not do. On other ranks than before: their mean."""
         if not saved:
             return
-        self._engine.set_momentum({name: saved[f"momentum.{name}"] for name in self._parameters})
-        for name, tensor in self._averages.items():
+        self._engine.set_momentum({name: saved[f"momentum.{name}"] for name, _ in self._network.named_parameters()})
+        for name, tensor in self._average.items():
             tensor.copy_(saved[f"average.{name}"])
         if self._statistics:
             rows = saved[STATISTICS]
@@ -55,7 +53,21 @@ class State:
 
 @torch.no_grad()
 def restore_weights(network: nn.Module, saved: dict[str, Tensor]) -> None:
-    """Give a network the saved parameters, before an engine makes copies of them."""
-    for name, tensor in network.state_dict(keep_vars=True).items():
-        if f"weights.{name}" in saved:
-            tensor.copy_(saved[f"weights.{name}"])
+    """Give a network the saved parameters, before an engine makes copies of them.
+
+    Raises UserError if they are those of another network.
+    """
+    weights = _weights(network)
+    theirs = {name: tensor.shape for name, tensor in saved.items() if name.startswith("weights.")}
+    if saved and theirs != {name: tensor.shape for name, tensor in weights.items()}:
+        raise UserError("the checkpoint is of another network, made by other code: remove its folder in unfinished/")
+    for name, tensor in weights.items():
+        if saved:
+            tensor.copy_(saved[name])
+
+
+def _weights(network: nn.Module) -> dict[str, Tensor]:
+    """What all ranks hold alike: parameters, and buffers that count."""
+    own = {id(tensor) for tensor in running_statistics(network)}
+    tensors = network.state_dict(keep_vars=True).items()
+    return {f"weights.{name}": tensor for name, tensor in tensors if id(tensor) not in own}

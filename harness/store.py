@@ -5,6 +5,7 @@ Lives here: paths, specs on disk, atomic publishing, look-up, verification. Must
     STORE/<stage>/<first two of key>/<key>/     the files of a finished stage and its manifest.json
     STORE/specs/<first two of key>/<key>.json   the spec behind a key, written when it is planned
     STORE/unfinished/<stage>/<two>/<key>/       what an attempt left for the next one, until the stage is finished
+    STORE/locks/<key>                           held while a stage runs
     STORE/journal/<key>.jsonl                   what happened while it ran
     STORE/aside/                                work in progress; whatever is left here was never published
 
@@ -12,6 +13,7 @@ An artefact is written aside, every file flushed, the manifest last; then its fo
 parent folder flushed. So the manifest exists if and only if the stage is done, also after a power cut.
 """
 
+import fcntl
 import functools
 import hashlib
 import json
@@ -100,6 +102,26 @@ class Store:
     def journal_path(self, key: str) -> Path:
         """Where the events of a stage are appended."""
         return self.root / "journal" / f"{key}.jsonl"
+
+    @contextmanager
+    def lock(self, stage: Stage) -> Iterator[None]:
+        """Keep other processes from running the stage; a kill lets go of it too.
+
+        Raises UserError while another one does. Where the file system knows no locks, nobody is kept out.
+        """
+        path = self.root / "locks" / stage.key
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(path, "a") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise UserError(
+                    f"{stage.name} {stage.key[:12]} is being run by another process: when that has ended, the same"
+                    " command does what is missing"
+                ) from error
+            except OSError:
+                pass
+            yield
 
     @contextmanager
     def aside(self, stage: Stage) -> Iterator[Path]:

@@ -3,28 +3,32 @@
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Event
 
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch import nn
 
 from harness import checkpoint
 from harness.checkpoint import FACTS, TENSORS, Checkpoints, write_tensors
 from harness.context import Context
 from harness.engine.group import join
-from harness.errors import StageError
-from harness.journal import Event, Journal
+from harness.errors import UserError
+from harness.journal import Event as Told
+from harness.journal import Journal
+from harness.state import restore_weights
 from harness.store import sha256
 from harness.topology import Topology
 
 
 @pytest.fixture
-def told() -> list[Event]:
+def told() -> list[Told]:
     return []
 
 
 @pytest.fixture
-def context(tmp_path: Path, told: list[Event]) -> Iterator[Context]:
+def context(tmp_path: Path, told: list[Told]) -> Iterator[Context]:
     with join(Topology(), "cpu", patience_s=60.0):
         yield Context(
             topology=Topology(),
@@ -73,7 +77,7 @@ def test_what_is_saved_is_the_state_at_the_call(context: Context) -> None:
 
 
 @pytest.mark.parametrize("spoil", ["a bit", "the tail", "the tensors", "the facts", "an empty file"])
-def test_a_damaged_checkpoint_is_passed_over_and_told(context: Context, told: list[Event], spoil: str) -> None:
+def test_a_damaged_checkpoint_is_passed_over_and_told(context: Context, told: list[Told], spoil: str) -> None:
     checkpoints = Checkpoints(context)
     save(checkpoints, 1)
     save(checkpoints, 2)
@@ -100,24 +104,68 @@ def test_what_a_killed_writer_left_is_not_taken_and_goes_away(context: Context) 
     save(Checkpoints(context), 1)
     (context.unfinished / "1").rename(context.unfinished / ".2-123")
     assert Checkpoints(context).newest().tensors == {}
-    assert list(context.unfinished.iterdir()) == []
+    save(Checkpoints(context), 1)
+    assert Checkpoints(context).newest().tensors != {}
+    assert [path.name for path in context.unfinished.iterdir()] == ["1"]
 
 
-def test_a_full_disk_ends_training_with_the_cause(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_damaged_checkpoint_does_not_crowd_out_a_good_one(context: Context) -> None:
+    for updates in (1, 9):
+        save(Checkpoints(context), updates)
+    (context.unfinished / "9" / FACTS).write_text("")
+    again = Checkpoints(context)
+    assert again.newest().facts["steps"] == [1.0]
+    for updates in (2, 3):
+        save(again, updates)
+    assert sorted(path.name for path in context.unfinished.iterdir()) == ["2", "3"]
+
+
+def test_a_full_disk_is_told_and_training_goes_on(
+    context: Context, told: list[Told], monkeypatch: pytest.MonkeyPatch
+) -> None:
     def full(*_: object) -> str:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(checkpoint, "write_tensors", full)
     checkpoints = Checkpoints(context)
-    checkpoints.save(1, {}, tensors(1))
-    with pytest.raises(StageError, match=r"cannot write a checkpoint to .*unfinished: No space left on device"):
-        checkpoints.finish()
+    with monkeypatch.context() as broken:
+        broken.setattr(checkpoint, "write_tensors", full)
+        save(checkpoints, 1)
+    assert [event["event"] for event in told] == ["unsaved"]
+    assert "unfinished: OSError [Errno 28] No space left on device" in told[0]["reason"]
+    save(checkpoints, 2)
+    assert Checkpoints(context).newest().facts["steps"] == [2.0]
 
 
-def test_due_after_the_stated_time_and_not_while_one_is_written(context: Context) -> None:
+def test_due_after_the_stated_time_or_when_the_machine_is_to_go(context: Context) -> None:
     assert Checkpoints(context).due()
     patient = Checkpoints(Context(**{**vars(context), "checkpoint_s": 1000.0}))
     assert not patient.due()
+    context.ending.set()
+    assert patient.due()
+    save(patient, 1)
+    assert not patient.due(), "told once, saved once"
+
+
+def test_not_due_while_one_is_being_written(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    go_on = Event()
+    monkeypatch.setattr(checkpoint, "write_checkpoint", lambda *_: go_on.wait(60))
+    checkpoints = Checkpoints(context)
+    checkpoints.save(1, {}, tensors(1))
+    assert not checkpoints.due()
+    go_on.set()
+    checkpoints.finish()
+    assert checkpoints.due()
+
+
+def test_a_checkpoint_of_another_network_is_refused(context: Context) -> None:
+    network = nn.Linear(2, 3)
+    restore_weights(network, {})
+    for wrong in (
+        {"weights.weight": torch.ones(3, 2)},
+        {"weights.weight": torch.ones(2, 2), "weights.bias": torch.ones(3)},
+    ):
+        with pytest.raises(UserError, match="the checkpoint is of another network"):
+            restore_weights(network, wrong)
 
 
 def test_the_file_is_plain_safetensors_and_its_hash_is_that_of_the_file(tmp_path: Path) -> None:

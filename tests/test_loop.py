@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -17,6 +18,7 @@ from harness.engine.group import join
 from harness.journal import Journal
 from harness.loop import train
 from harness.objective import CrossEntropy
+from harness.pruning.mask import hold, masks_of, zeros
 from harness.recipe import Recipe
 from harness.topology import Topology
 
@@ -52,6 +54,14 @@ def network(*, normalised: bool = True) -> nn.Module:
     )
 
 
+def pruned() -> nn.Module:
+    """Ten weights are gone and held at zero."""
+    model = network()
+    model[0].weight.data.view(-1)[3:13] = 0.0  # type: ignore[index,union-attr,operator]
+    hold(model, {name: mask for name, mask in masks_of(model).items() if not mask.all()})
+    return model
+
+
 class Watched(CrossEntropy):
     """Cross-entropy that shows every batch to a witness first."""
 
@@ -77,25 +87,41 @@ def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
     return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
 
 
+DEEPSPEED: list[dict[str, Any]] = [{"engine": "deepspeed", "zero_stage": stage} for stage in (0, 1, 2)]
+SIZES = replace(RECIPE.augment, sizes=((1, 12),))
+
+
 @pytest.mark.parametrize("calls", [11, 20, 33], ids=["mid-epoch", "an epoch's end", "second epoch"])
-@pytest.mark.parametrize("ema_decay", [0.0, 0.8])
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"ema_decay": 0.8}, {"precision": "bf16"}, {"augment": SIZES}, *DEEPSPEED],
+    ids=["plain", "ema", "bf16", "sizes", "zero 0", "zero 1", "zero 2"],
+)
 def test_interrupted_it_goes_on_bit_for_bit(
-    prepared_digits: Prepared, context: Context, monkeypatch: pytest.MonkeyPatch, calls: int, ema_decay: float
+    prepared_digits: Prepared,
+    context: Context,
+    monkeypatch: pytest.MonkeyPatch,
+    calls: int,
+    changes: dict[str, Any],
 ) -> None:
     monkeypatch.setattr(watch, "LOOK_EVERY", 8)
-    undisturbed = trained(prepared_digits, context, ema_decay=ema_decay)
-    often, seen = replace(context, checkpoint_s=1e-9), []
+    undisturbed = trained(prepared_digits, context, model=pruned(), **changes)
+    assert zeros(pruned()) == 10
+    often = replace(context, checkpoint_s=1e-9)
+    seen: list[tuple[int, int]] = []
 
     def interrupt(logits: Tensor, batch: Batch) -> None:
         seen.append((batch.epoch, batch.position))
         if len(seen) == calls:
-            raise InterruptedError
+            raise KeyboardInterrupt
 
-    with pytest.raises(InterruptedError):
-        trained(prepared_digits, often, interrupt, ema_decay=ema_decay)
-    first, seen = list(seen), []
+    with pytest.raises(KeyboardInterrupt):
+        trained(prepared_digits, often, interrupt, pruned(), **changes)
+    first, seen = seen, []
     calls = -1
-    assert same(trained(prepared_digits, often, interrupt, ema_decay=ema_decay), undisturbed)
+    resumed = pruned()
+    assert same(trained(prepared_digits, often, interrupt, resumed, **changes), undisturbed)
+    assert zeros(resumed) == 10
     assert seen[0] > (0, 0), "nothing was taken up again"
     assert seen[0] <= first[-1] and seen[-1] == (1, 5 * 256 - 64)
 

@@ -12,7 +12,7 @@ from harness.network import place
 def compiled(monkeypatch: pytest.MonkeyPatch) -> list[nn.Module]:
     """The networks that were handed to the compiler."""
     found: list[nn.Module] = []
-    monkeypatch.setattr(nn.Module, "compile", lambda self: found.append(self))
+    monkeypatch.setattr(nn.Module, "compile", lambda self, **options: found.append(self))
     return found
 
 

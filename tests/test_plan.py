@@ -32,7 +32,7 @@ def test_a_published_stage_is_had(tmp_path: Path) -> None:
     prepare = digits_plan(store)[0].stage
     with store.aside(prepare) as folder:
         (folder / "data.json").write_text("{}")
-        store.publish(prepare, folder, {}, {})
+        store.publish(prepare, folder, {"images": {"train": 1437}}, {})
     steps = digits_plan(store)
     assert [step.done for step in steps] == [True] + [False] * (len(steps) - 1)
     assert f"{len(steps)} stages: 1 have, {len(steps) - 1} to run" in render(steps, nodes=1, gpus=1)

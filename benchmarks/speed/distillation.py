@@ -55,7 +55,6 @@ def stored(teacher: LiveTeacher, batch: OneBatch, folder: Path) -> StoredOutputs
     """The teacher's outputs for the batch, on disk."""
     shape = Shape(BATCH, 1000, None)
     write_shape(shape, folder)
-    writer = EpochWriter(folder, 0, shape)
-    writer.write(0, teacher(batch.batch))
-    writer.close()
+    with EpochWriter(folder, 0, shape) as writer:
+        writer.append(teacher(batch.batch))
     return StoredOutputs(folder)

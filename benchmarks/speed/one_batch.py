@@ -34,6 +34,10 @@ class OneBatch:
         images = torch.randn(count, 3, size, size).to(memory_format=torch.channels_last)
         return cls(Batch(images, torch.randint(classes, (count,)), torch.arange(count)))
 
+    def noise_seed(self, batch: Batch) -> int:
+        """As a stream's."""
+        return 0
+
     def endless(self) -> Iterator[Batch]:
         """The batch again and again."""
         while True:
@@ -48,7 +52,7 @@ def training(network: nn.Module, objective: Objective, batch: OneBatch, context:
         epochs=1, augment=augment, global_batch=count * context.topology.world, batch_per_gpu=count, lr=0.01
     )
     stream: Any = batch
-    running, batches = Training(network, recipe, objective, stream, 0, context), batch.endless()
+    running, batches = Training(network, recipe, objective, stream, context), batch.endless()
 
     def step() -> None:
         running.step(batches, 0.01)

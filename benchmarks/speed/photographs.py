@@ -50,7 +50,7 @@ class Photographs:
         """Write them to a file as the stage `prepare` does: half of them stay JPEG, half become plain pixels."""
         write(
             SOURCE.split("train", self.root), path, max_side=max_side, jpeg_share=SOURCE.jpeg_share,
-            quality=SOURCE.quality, workers=2, progress=lambda *_: None,
+            quality=SOURCE.quality, workers=2, patience_s=60.0, progress=lambda *_: None,
         )  # fmt: skip
 
     def stream(self, path: Path, *, workers: int) -> TrainStream:

@@ -92,7 +92,7 @@ class Writer:
     and `whose` goes on behind them. `done` counts the samples so far.
     """
 
-    def __init__(self, path: Path, labels: Sequence[int], whose: dict[str, Any]) -> None:
+    def __init__(self, path: Path, labels: Sequence[int], whose: dict[str, Any], patience_s: float) -> None:
         self._fields: dict[str, Any] = {"image": RGBImageField(), "label": IntField(), "index": IntField()}
         self._samples = np.zeros(len(labels), get_metadata_type(list(self._fields.values())))
         self._samples["f1"], self._samples["f2"] = labels, np.arange(len(labels))
@@ -100,7 +100,8 @@ class Writer:
         self._content = hashlib.sha256()
         self.done = 0
         head = HeaderType.itemsize + len(self._fields) * FieldDescType.itemsize + self._samples.nbytes
-        self._pages = Pages(path, start=align_to_page(head, PAGE_BYTES), page_bytes=PAGE_BYTES, whose=whose)
+        start = align_to_page(head, PAGE_BYTES)
+        self._pages = Pages(path, start=start, page_bytes=PAGE_BYTES, whose=whose, patience_s=patience_s)
 
     def __enter__(self) -> Self:
         return self

@@ -29,18 +29,17 @@ Page = tuple[int, bytearray, list[Note]]
 
 WRITERS = 2
 """Threads that hash and write pages while the next one fills."""
-PATIENCE_S = 600.0
-"""How long reading or writing one page may take before it counts as stuck."""
 
 
 class Pages:
     """The pages of `path`, for one writer at a time. `whose` says what they are made of, as JSON can.
 
-    Raises UserError while another process writes them.
+    A page that takes longer than `patience_s` to read or write ends the work. Raises UserError while another process
+    writes them.
     """
 
-    def __init__(self, path: Path, *, start: int, page_bytes: int, whose: dict[str, Any]) -> None:
-        self._path, self._page_bytes = path, page_bytes
+    def __init__(self, path: Path, *, start: int, page_bytes: int, whose: dict[str, Any], patience_s: float) -> None:
+        self._path, self._page_bytes, self._patience_s = path, page_bytes, patience_s
         self._whose = whose
         self._log = _opened(path.with_suffix(".jsonl"))
         _lock(self._log, path)
@@ -56,16 +55,22 @@ class Pages:
     def kept(self, workers: int) -> Iterator[list[Note]]:
         """The notes of each page that an earlier writer finished, compared with its hash; go through all, and first.
 
-        Everything is dropped if the pages were made of something else.
+        Raises UserError if they were made of something else: they may have taken hours.
         """
         first, end = self._log.readline(), 0
-        if _entry(first) == self._whose:
+        begun = _entry(first)
+        if begun not in (None, self._whose):
+            raise UserError(
+                f"{self._path} was begun from other images: name the folder that holds those, or remove"
+                f" {self._path.parent} to begin again"
+            )
+        if begun is not None:
             end = len(first)
             lines = prefetched(
                 self._checked,
                 zip(self._log, count(self.end, self._page_bytes), strict=False),
                 workers,
-                patience_s=PATIENCE_S,
+                patience_s=self._patience_s,
                 reading=str(self._path),
             )
             with closing(lines):
@@ -88,7 +93,7 @@ class Pages:
         bytes they are, and what came with them.
         """
         pages = prefetched(
-            self._write_page, self._filled(items), WRITERS, patience_s=PATIENCE_S, reading=str(self._path)
+            self._write_page, self._filled(items), WRITERS, patience_s=self._patience_s, reading=str(self._path)
         )
         with closing(pages):
             for notes, seal in pages:

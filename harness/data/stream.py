@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from harness.batch import Batch
 from harness.data._boxes import Draw, centre_boxes, training_boxes
-from harness.data._draws import CLASSMATE, MATE, order, uniform
+from harness.data._draws import CLASSMATE, MATE, NOISE, hashed, order, uniform
 from harness.data._ffcv import open_reader
 from harness.data._mates import Classmates
 from harness.data._normalise import Table
@@ -135,6 +135,10 @@ class TrainStream(_Stream):
         for position, firsts, seconds in self._ahead(decode, self._positions(first_step)):
             mates = self._batch(seconds, number, position) if seconds else None
             yield self._batch(firsts, number, position, mates)
+
+    def noise_seed(self, batch: Batch) -> int:
+        """For what a network draws itself, dropout say: it then is a function of the place in the stream too."""
+        return int(hashed(self._seed, batch.epoch, NOISE, batch.position)[0])
 
     def _positions(self, first_step: int) -> Iterator[int]:
         """Where this rank's batches begin. A step has `accumulation` turns; in each turn every rank takes a batch."""

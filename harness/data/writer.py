@@ -15,9 +15,6 @@ from harness.data._prefetch import prefetched
 from harness.data.source import Images
 from harness.errors import UserError
 
-PATIENCE_S = 600.0
-"""How long one image may take before its thread counts as stuck."""
-
 
 def write(
     images: Images,
@@ -27,6 +24,7 @@ def write(
     jpeg_share: float,
     quality: int,
     workers: int,
+    patience_s: float,
     progress: Callable[[int, int], None],
 ) -> str:
     """Write sample i of the file from image i, and return the SHA-256 over the images' digests in order.
@@ -34,20 +32,21 @@ def write(
     The bytes depend on the images alone, not on `workers`. A write that did not come to its end is taken up behind its
     last finished page if `path` and the log beside it are still there and were written from the same images.
 
-    `progress(done, total)` is called after each image or page taken up. Raises UserError naming the first image that
-    cannot be read and how many more there are.
+    An image may take `patience_s` seconds. `progress(done, total)` is called after each image or page taken up. Raises
+    UserError naming the first image that cannot be read and how many more there are, or if `path` was begun from
+    other images.
     """
     total = len(images)
     if total == 0:
         raise UserError(f"there are no images to write to {path}")
     storage = {"max_side": max_side, "jpeg_share": jpeg_share, "quality": quality}
-    with Writer(path, images.labels, {"listing": images.listing, "images": total, **storage}) as file:
+    with Writer(path, images.labels, {"listing": images.listing, "images": total, **storage}, patience_s) as file:
         done = 0
         for done in file.resume(workers):
             progress(done, total)
         as_jpeg = uniform(STORE, np.arange(total)) < jpeg_share
         load = partial(_load, images, max_side, [quality if jpeg else None for jpeg in as_jpeg])
-        rest = prefetched(load, range(done, total), workers, patience_s=PATIENCE_S, reading=f"the images for {path}")
+        rest = prefetched(load, range(done, total), workers, patience_s=patience_s, reading=f"the images for {path}")
         file.extend(_readable(rest, lambda read: progress(done + read, total)))
         return file.finish()
 

@@ -5,9 +5,11 @@ Lives here: `DeepSpeedEngine` and DeepSpeed's configuration. Must not: DeepSpeed
 
 import logging
 import os
+from datetime import timedelta
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from torch import nn
 
 os.environ.setdefault("DEEPSPEED_LOG_LEVEL", "warning")
@@ -15,7 +17,7 @@ if not torch.cuda.is_available():
     os.environ.setdefault("DS_ACCELERATOR", "cpu")
 
 import deepspeed
-from deepspeed.utils import safe_get_full_optimizer_state, safe_set_full_optimizer_state
+from deepspeed.utils import groups, safe_get_full_optimizer_state, safe_set_full_optimizer_state
 
 from harness.engine.optimizer import momentum_of, set_learning_rate, set_momentum, sgd
 from harness.recipe import Recipe
@@ -28,8 +30,10 @@ logging.getLogger("DeepSpeed").setLevel(logging.WARNING)
 class DeepSpeedEngine:
     """See `harness.engine.engine.Engine`. Joins the process group that exists already."""
 
-    def __init__(self, network: nn.Module, recipe: Recipe, accumulation: int) -> None:
+    def __init__(self, network: nn.Module, recipe: Recipe, accumulation: int, patience_s: float) -> None:
         deepspeed.init_distributed(auto_mpi_discovery=False, verbose=False)
+        # DeepSpeed would make its group without a limit of ours, once for the process, and keep it beyond the end.
+        groups._WORLD_GROUP = dist.new_group(timeout=timedelta(seconds=patience_s))
         self.network, self.zero_stage = network, recipe.zero_stage
         self.optimizer = sgd(network, recipe)
         self.engine, *_ = deepspeed.initialize(
@@ -71,6 +75,8 @@ class DeepSpeedEngine:
 
     def close(self) -> None:
         self.engine.destroy()
+        dist.destroy_process_group(groups._WORLD_GROUP)
+        groups._WORLD_GROUP = None
 
 
 def configuration(recipe: Recipe, accumulation: int) -> dict[str, Any]:

@@ -3,10 +3,10 @@
 Lives here: `Average`. Must not: when it is updated (`harness.loop`).
 """
 
-from itertools import chain
-
 import torch
 from torch import Tensor, nn
+
+from harness.engine.statistics import running_statistics
 
 
 class Average:
@@ -17,21 +17,18 @@ class Average:
 
     def __init__(self, network: nn.Module, decay: float) -> None:
         self.decay = decay
-        self._source = _tensors(network)
-        self.tensors = {name: tensor.detach().clone() for name, tensor in self._source.items()}
+        parameters = dict(network.named_parameters())
+        self._source = [*parameters.values(), *running_statistics(network)]
+        self.parameters: dict[str, Tensor] = {name: tensor.detach().clone() for name, tensor in parameters.items()}
+        self.statistics = [tensor.clone() for tensor in running_statistics(network)]
+        """In the order of `running_statistics`; every rank has its own."""
 
     @torch.no_grad()
     def update(self) -> None:
         """Take in the network as it is now."""
-        torch._foreach_lerp_(list(self.tensors.values()), list(self._source.values()), 1 - self.decay)
+        torch._foreach_lerp_([*self.parameters.values(), *self.statistics], self._source, 1 - self.decay)
 
     @torch.no_grad()
     def replace_network(self) -> None:
         """Give the network the averaged values."""
-        for name, tensor in self._source.items():
-            tensor.copy_(self.tensors[name])
-
-
-def _tensors(network: nn.Module) -> dict[str, Tensor]:
-    named = chain(network.named_parameters(), network.named_buffers())
-    return {name: tensor for name, tensor in named if tensor.is_floating_point()}
+        torch._foreach_copy_(self._source, [*self.parameters.values(), *self.statistics])

@@ -8,6 +8,7 @@ from typing import Protocol
 import torch
 from torch import nn
 
+from harness.context import Context
 from harness.recipe import Recipe
 
 
@@ -35,13 +36,13 @@ class Engine(Protocol):
         ...
 
 
-def make_engine(network: nn.Module, recipe: Recipe, world: int) -> Engine:
+def make_engine(network: nn.Module, recipe: Recipe, context: Context) -> Engine:
     """The engine a recipe names, around a network that is already on its device, pruned weights already zero."""
-    accumulation = recipe.accumulation(world)
+    accumulation = recipe.accumulation(context.topology.world)
     if recipe.engine == "ddp":
         from harness.engine.ddp import DDPEngine
 
         return DDPEngine(network, recipe, accumulation)
     from harness.engine._deepspeed import DeepSpeedEngine  # deepspeed takes seconds to import
 
-    return DeepSpeedEngine(network, recipe, accumulation)
+    return DeepSpeedEngine(network, recipe, accumulation, context.patience_s)

@@ -10,13 +10,15 @@ from datetime import timedelta
 
 import torch
 import torch.distributed as dist
-from torch.distributed import HashStore  # type: ignore[attr-defined]  # exported, but not said to be
+from torch.distributed import HashStore, Store, TCPStore  # type: ignore[attr-defined]  # exported, but not said to be
 
 from harness.errors import StageError, UserError
 from harness.topology import Topology
 
+START_TIMEOUT = timedelta(minutes=10)
+"""Longest wait for all ranks to start: many import the whole stack from one cold file system."""
 BORDER_TIMEOUT = timedelta(days=2)
-"""Longest wait at the border of a stage, while rank 0 does work for all; its death is noticed at once."""
+"""Longest wait at the border of a stage, while rank 0 does work for all. A broken connection is noticed at once."""
 
 
 class Group:
@@ -56,18 +58,31 @@ def join(topology: Topology, device: str, *, patience_s: float) -> Iterator[Grou
         torch.cuda.set_device(device)
     _export(topology)
     backend = "nccl" if device.startswith("cuda") else "gloo"
-    patience = timedelta(seconds=patience_s)
-    if topology.world == 1:
-        dist.init_process_group(backend, store=HashStore(), rank=0, world_size=1, timeout=patience)
-    else:
-        address = f"tcp://{topology.master_address}:{topology.master_port}"
-        dist.init_process_group(
-            backend, init_method=address, rank=topology.rank, world_size=topology.world, timeout=patience
-        )
+    dist.init_process_group(
+        backend,
+        store=_meet(topology),
+        rank=topology.rank,
+        world_size=topology.world,
+        timeout=timedelta(seconds=patience_s),
+    )
     try:
         yield Group()
     finally:
         dist.destroy_process_group()
+
+
+def _meet(topology: Topology) -> Store:
+    """Wait until all ranks have started. Raises StageError if they do not find each other."""
+    if topology.world == 1:
+        return HashStore()
+    address, port = topology.master_address, topology.master_port
+    try:
+        return TCPStore(address, port, topology.world, topology.leads, START_TIMEOUT)
+    except dist.DistError as error:
+        raise StageError(
+            f"rank {topology.rank} of {topology.world} did not meet the others at {address}:{port}:"
+            f" {str(error).splitlines()[0]}"
+        ) from error
 
 
 def is_lost_rank(error: BaseException) -> bool:

@@ -17,32 +17,30 @@ class StepStatistics:
     """
 
     def __init__(self, network: nn.Module, accumulation: int) -> None:
-        self._buffers = list(network.buffers())
-        self._accumulation = accumulation
-        self._before: list[Tensor] = []
-        self._sums: list[Tensor] = []
-        self._begin()
+        self._buffers = running_statistics(network)
+        self._counts = [
+            m.num_batches_tracked for m in network.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)
+        ]
+        self._accumulation, self._part = accumulation, 0
+        self._before = [buffer.clone() for buffer in self._buffers]
+        self._changes = [torch.zeros_like(buffer) for buffer in self._buffers]
 
     @torch.no_grad()
     def after_micro_batch(self) -> None:
         """Take in what one micro-batch made of them; after its backward, which forbids that they change."""
-        if not self._before:
+        if self._accumulation == 1 or not self._buffers:  # a step is one update anyway
             return
-        self._part += 1
-        torch._foreach_add_(self._sums, self._buffers)
-        for buffer, total, before in zip(self._buffers, self._sums, self._before, strict=True):
-            if self._part < self._accumulation:
-                buffer.copy_(before)
-            elif buffer.is_floating_point():  # the others count: one step, one more
-                buffer.copy_(total / self._accumulation)
-        if self._part == self._accumulation:
-            self._begin()
-
-    def _begin(self) -> None:
-        self._part = 0
-        if self._accumulation > 1:  # else a step is one update anyway
-            self._before = [buffer.clone() for buffer in self._buffers]
-            self._sums = [torch.zeros_like(buffer) for buffer in self._buffers]
+        self._part = (self._part + 1) % self._accumulation
+        torch._foreach_add_(self._changes, torch._foreach_sub(self._buffers, self._before))
+        torch._foreach_copy_(self._buffers, self._before)
+        if self._part:
+            for count in self._counts:  # a step counts once
+                if count is not None:
+                    count.sub_(1)
+            return
+        torch._foreach_add_(self._buffers, self._changes, alpha=1 / self._accumulation)
+        torch._foreach_copy_(self._before, self._buffers)
+        torch._foreach_zero_(self._changes)
 
 
 def running_statistics(network: nn.Module) -> list[Tensor]:

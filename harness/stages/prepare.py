@@ -62,6 +62,7 @@ class Prepare(Stage):
             jpeg_share=self.source.jpeg_share,
             quality=self.source.quality,
             workers=context.workers,
+            patience_s=context.patience_s,
             progress=_Teller(split, context.journal),
         )
 

@@ -33,7 +33,10 @@ class TeacherOutputs(Stage):
     seed: int
     """Of the students: it decides the stream."""
     top_k: int | None
-    """None: all logits. Otherwise the largest ones; the other classes share the rest of the probability evenly."""
+    """None: all logits. Otherwise the largest ones, and the other classes share the rest of the probability evenly.
+
+    That keeps the probabilities of the largest at temperature 1; at higher ones it makes them too small.
+    """
 
     def __post_init__(self) -> None:
         if self.top_k is not None and not 0 < self.top_k < self.classes:
@@ -41,8 +44,9 @@ class TeacherOutputs(Stage):
 
     @property
     def bytes_an_image(self) -> int:
-        """Of disk, for each training image."""
-        return self.recipe.epochs * (4 * self.classes if self.top_k is None else 8 * self.top_k + 4)
+        """Two or four bytes for each logit; with `top_k`, eight for each of them and four for the rest."""
+        each = 2 if self.recipe.precision == "bf16" else 4
+        return self.recipe.epochs * (each * self.classes if self.top_k is None else 8 * self.top_k + 4)
 
     def fits(self, data: Prepare, recipe: Recipe, seed: int) -> bool:
         """Whether a student trained so meets the very stream the teacher met."""
@@ -55,9 +59,10 @@ class TeacherOutputs(Stage):
         recipe = self.recipe
         teacher = live_teacher(inputs[self.teacher.key], recipe, context)
         stream = Prepared(inputs[self.data.key]).train_stream(recipe, self.seed, context)
-        shape = Shape(stream.steps_per_epoch * recipe.global_batch, self.classes, self.top_k)
+        rows = stream.steps_per_epoch * recipe.global_batch
+        shape = Shape(rows, self.classes, self.top_k, bf16=recipe.precision == "bf16")
         write_outputs(teacher, stream, recipe.epochs, shape, context)
-        return {"rows": shape.rows, "epochs": recipe.epochs}
+        return {"rows": rows, "epochs": recipe.epochs}
 
 
 def outputs_for(

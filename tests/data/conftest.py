@@ -59,6 +59,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
             jpeg_share=jpeg_share,
             quality=quality,
             workers=workers,
+            patience_s=60.0,
             progress=lambda *_: None,
         )
         return path

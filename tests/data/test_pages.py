@@ -63,7 +63,7 @@ def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def written(images: Watched, path: Path, **options: Any) -> str:
-    options = {"max_side": None, "jpeg_share": 0.0, "quality": 90, "workers": 1, **options}
+    options = {"max_side": None, "jpeg_share": 0.0, "quality": 90, "workers": 1, "patience_s": 60.0, **options}
     return write(images, path, progress=lambda *_: None, **options)
 
 
@@ -199,40 +199,31 @@ def test_notes_that_do_not_fit_their_page(tmp_path: Path, whole: Whole) -> None:
     assert resumed(path, whole) == list(range(2 * PER_PAGE, COUNT))
 
 
-@pytest.mark.parametrize("at", [8 * PER_PAGE, COUNT])
-def test_what_other_images_left_is_dropped(tmp_path: Path, whole: Whole, at: int) -> None:
+OTHERS = [{"listing": "other noise"}, {"quality": 80}, {"jpeg_share": 1e-6}, {"max_side": 39}]
+
+
+@pytest.mark.parametrize("other", OTHERS, ids=lambda other: next(iter(other)))
+def test_pages_of_other_images_or_settings_are_neither_taken_nor_dropped(
+    tmp_path: Path, whole: Whole, other: dict[str, Any]
+) -> None:
+    """They may be hours of work, and the folder that was named a slip."""
     path = tmp_path / "a.beton"
-    others = Watched(seed=1, listing="other noise", killed_at=at)
-    if at < COUNT:
-        with pytest.raises(Killed):
-            written(others, path)
-    else:
-        written(others, path)
-    assert resumed(path, whole) == list(range(COUNT))
-
-
-def test_nothing_of_a_smaller_set_shows_through(tmp_path: Path) -> None:
-    """Its pages lie where the head of the larger one ends."""
-    many = ArrayImages(np.zeros((500, 4, 4, 3), np.uint8), [0] * 500, "abc", listing="many")
-    storage: dict[str, Any] = {"max_side": None, "jpeg_share": 0, "quality": 90, "workers": 1}
-    written(Watched(), tmp_path / "used.beton")
-    for name in ("used", "fresh"):
-        write(many, tmp_path / f"{name}.beton", progress=lambda *_: None, **storage)
-    assert (tmp_path / "used.beton").read_bytes() == (tmp_path / "fresh.beton").read_bytes()
-
-
-@pytest.mark.parametrize("other", [{"quality": 80}, {"jpeg_share": 1e-6}, {"max_side": 39}])
-def test_what_other_settings_left_is_dropped(tmp_path: Path, whole: Whole, other: dict[str, float]) -> None:
-    path = tmp_path / "a.beton"
-    leave(path, 3, **other)
-    assert resumed(path, whole) == list(range(COUNT))
+    leave(path, 3)
+    others = Watched(seed=1, listing=other.get("listing", "noise"))
+    with pytest.raises(UserError, match=r"a\.beton was begun from other images: .* or remove .* to begin again"):
+        written(others, path, **{name: value for name, value in other.items() if name != "listing"})
+    assert others.read == []
+    assert resumed(path, whole) == list(range(3 * PER_PAGE, COUNT))
 
 
 def test_two_writers_of_one_file(tmp_path: Path, whole: Whole) -> None:
     path = tmp_path / "a.beton"
     leave(path, 3)
     first = Watched()
-    with _ffcv.Writer(path, first.labels, {}), pytest.raises(UserError, match=r"a\.beton is being written by another"):
+    with (
+        _ffcv.Writer(path, first.labels, {}, 60.0),
+        pytest.raises(UserError, match=r"a\.beton is being written by another"),
+    ):
         written(first, path)
     assert first.read == []
     assert resumed(path, whole) == list(range(3 * PER_PAGE, COUNT))
@@ -250,7 +241,7 @@ def test_progress_counts_what_is_taken_up(tmp_path: Path) -> None:
     leave(path, 2)
     told: list[int] = []
     write(
-        Watched(), path, max_side=None, jpeg_share=0, quality=90, workers=1,
+        Watched(), path, max_side=None, jpeg_share=0, quality=90, workers=1, patience_s=60.0,
         progress=lambda done, total: told.append(done),
     )  # fmt: skip
     assert told == [PER_PAGE, *range(2 * PER_PAGE, COUNT + 1)]

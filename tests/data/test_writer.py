@@ -65,6 +65,7 @@ def test_progress_is_told(tmp_path: Path) -> None:
         jpeg_share=0,
         quality=90,
         workers=1,
+        patience_s=60.0,
         progress=lambda *numbers: told.append(numbers),
     )
     assert told == [(1, 3), (2, 3), (3, 3)]

@@ -38,7 +38,7 @@ RECIPE = Recipe(
 ZERO0 = Train(network=VGG(blocks=((4,), (8,)), classes=10), data=DATA, recipe=RECIPE)
 ZERO1 = replace(ZERO0, recipe=replace(RECIPE, zero_stage=1))
 PLAN: list[Stage] = [DATA, ZERO0, ZERO1]
-OFTEN = ("--checkpoint-every", "0.001")
+OFTEN = ("--checkpoint-minutes", "0.00001")
 
 
 @pytest.fixture(scope="module")

@@ -129,7 +129,7 @@ def test_killed_it_goes_on_and_the_files_are_those_of_an_undisturbed_run(tmp_pat
     source = prepare.source
     write(
         source.split("train", root), tmp_path / "undisturbed.beton", max_side=source.max_side,
-        jpeg_share=source.jpeg_share, quality=source.quality, workers=2, progress=lambda *_: None,
+        jpeg_share=source.jpeg_share, quality=source.quality, workers=2, patience_s=60.0, progress=lambda *_: None,
     )  # fmt: skip
     assert made.read_bytes() == (tmp_path / "undisturbed.beton").read_bytes()
     assert 2 <= pages < (tmp_path / "undisturbed.jsonl").read_bytes().count(b"\n") - 1, "it was not killed half-way"

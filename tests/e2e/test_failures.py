@@ -78,7 +78,7 @@ def test_a_network_with_too_few_outputs(store: Store) -> None:
         run(store, DATA, replace(TRAIN, network=VGG(blocks=((2,),), classes=9)))
 
 
-LONG = replace(TRAIN, recipe=replace(RECIPE, epochs=60))
+LONG = replace(TRAIN, recipe=replace(RECIPE, epochs=25))
 
 
 def await_first_epoch(store: Store, stage: Stage, rank: Rank) -> None:
@@ -88,9 +88,32 @@ def await_first_epoch(store: Store, stage: Stage, rank: Rank) -> None:
         time.sleep(0.05)
 
 
+def await_checkpoint(store: Store, stage: Stage, rank: Rank) -> None:
+    end = time.monotonic() + 120
+    while not list(store.unfinished(stage).glob("[0-9]*")):
+        assert rank.running() and time.monotonic() < end, rank.output
+        time.sleep(0.02)
+
+
+def test_two_commands_at_once_train_once(store: Store) -> None:
+    first = start_ranks([DATA, LONG], store, 1)
+    await_first_epoch(store, LONG, first[0])
+    second = start_ranks([DATA, LONG], store, 2)
+    for rank in second:
+        code, output = rank.wait(60)
+        assert code == 2
+        assert f"error: train {LONG.key[:12]} is being run by another process: when that has ended" in output
+    code, output = first[0].wait()
+    assert code == 0, output
+    assert artefacts(store) == {DATA.key, LONG.key}
+    assert '"failed"' not in store.journal_path(LONG.key).read_text()
+
+
 def test_killed_in_mid_training_the_same_command_goes_on(store: Store) -> None:
     (rank,) = start_ranks([DATA, LONG], store, world=1)
     await_first_epoch(store, LONG, rank)
+    os.kill(rank.pid, signal.SIGUSR2)  # what Slurm sends ahead of a time limit
+    await_checkpoint(store, LONG, rank)
     os.kill(rank.pid, signal.SIGKILL)
     rank.wait()
     assert artefacts(store) == {DATA.key}
@@ -98,6 +121,7 @@ def test_killed_in_mid_training_the_same_command_goes_on(store: Store) -> None:
     prepared = (store.artefact(DATA) / "manifest.json").stat().st_mtime_ns
     ((code, output),) = run_ranks([DATA, LONG], store, world=1)
     assert code == 0, output
+    assert "goes on after" in output
     assert artefacts(store) == {DATA.key, LONG.key}
     assert (store.artefact(DATA) / "manifest.json").stat().st_mtime_ns == prepared
     assert list((store.root / "aside").iterdir()) == []
@@ -123,9 +147,16 @@ def test_a_terminated_job_clears_up_and_a_killed_rank_takes_the_other_along(stor
     assert list((store.root / "aside").iterdir()) == []
 
 
-@pytest.mark.parametrize("hung", [0, 1])
-def test_a_rank_that_hangs_ends_the_stage_in_the_stated_time(store: Store, hung: int) -> None:
-    endless = replace(TRAIN, recipe=replace(RECIPE, epochs=9999, batch_per_gpu=32))
+ENGINES: dict[str, dict[str, Any]] = {
+    "ddp": {"engine": "ddp"},
+    "zero 0": {"engine": "deepspeed", "zero_stage": 0},
+    "zero 2": {"engine": "deepspeed", "zero_stage": 2},
+}
+
+
+@pytest.mark.parametrize(("engine", "hung"), [("ddp", 0), ("zero 0", 1), ("zero 2", 0)])
+def test_a_rank_that_hangs_ends_the_stage_in_the_stated_time(store: Store, engine: str, hung: int) -> None:
+    endless = replace(TRAIN, recipe=replace(RECIPE, epochs=9999, batch_per_gpu=32, **ENGINES[engine]))
     ranks = start_ranks([DATA, endless], store, 2, "--patience", "3")
     await_first_epoch(store, endless, ranks[0])
     os.kill(ranks[hung].pid, signal.SIGSTOP)
@@ -169,7 +200,7 @@ def test_control_c_ends_the_ranks_and_says_one_thing(store: Store, tmp_path: Pat
     os.killpg(launch.pid, signal.SIGINT)  # what a terminal does: everything that runs in it is told
     _, errors = launch.communicate(timeout=60)
     assert launch.returncode == 130
-    assert errors == "interrupted: the same command goes on from the last finished stage\n"
+    assert errors == "interrupted: the same command goes on from what is finished and the last checkpoint\n"
     assert list((store.root / "aside").iterdir()) == []
     assert artefacts(store) == {DATA.key}
 

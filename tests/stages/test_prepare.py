@@ -24,6 +24,7 @@ from harness.topology import Topology
 
 Tree = Callable[..., Path]
 PHOTOS = Prepare(source=ImageFolder(name="photos", max_side=100))
+AGAIN = replace(PHOTOS, source=ImageFolder(name="again", max_side=100))
 
 
 @pytest.fixture
@@ -58,7 +59,7 @@ def test_one_bit_of_one_file_moves_the_fingerprint(prepare: Callable[..., Facts]
     content = bytearray(image.read_bytes())
     content[15] ^= 1  # its density in dots, which no decoder minds
     image.write_bytes(content)
-    after = prepare(replace(PHOTOS, source=ImageFolder(name="again", max_side=100)), root, "after")
+    after = prepare(AGAIN, root, "after")
     assert after.fingerprint.startswith("3 classes, 12 train + 6 val images, sha256 ")
     assert after.fingerprint != before.fingerprint
     assert after.listing == before.listing == PHOTOS.source.listing(root)
@@ -69,7 +70,7 @@ def test_a_class_by_another_name_moves_the_fingerprint(prepare: Callable[..., Fa
     before = prepare(PHOTOS, root, "before")
     for split in ("train", "val"):
         (root / split / "class001").rename(root / split / "class001a")
-    assert prepare(PHOTOS, root, "after").fingerprint != before.fingerprint
+    assert prepare(AGAIN, root, "after").fingerprint != before.fingerprint
 
 
 def test_images_that_change_places_move_the_fingerprint(prepare: Callable[..., Facts], photo_tree: Tree) -> None:
@@ -79,15 +80,14 @@ def test_images_that_change_places_move_the_fingerprint(prepare: Callable[..., F
     first.rename(aside)
     second.rename(first)
     aside.rename(second)
-    again = replace(PHOTOS, source=ImageFolder(name="again", max_side=100))
-    assert prepare(again, root, "after").fingerprint != before.fingerprint
+    assert prepare(AGAIN, root, "after").fingerprint != before.fingerprint
 
 
 def test_an_image_in_another_class_moves_the_fingerprint(prepare: Callable[..., Facts], photo_tree: Tree) -> None:
     root = photo_tree()
     before = prepare(PHOTOS, root, "before")
     (root / "train" / "class000" / "3.jpg").rename(root / "train" / "class001" / "!.jpg")  # same place, other label
-    after = prepare(PHOTOS, root, "after")
+    after = prepare(AGAIN, root, "after")
     assert after.fingerprint[:-64] == before.fingerprint[:-64]
     assert after.fingerprint != before.fingerprint
 
