@@ -79,31 +79,36 @@ def run_stages(
 
     device = choose_device(topology, need_gpu=need_gpu)
     made_by = provenance(device_name(device))  # now: what runs is the code as it is at the start
+    context = partial(
+        Context,
+        topology=topology,
+        device=device,
+        data=data,
+        workers=workers,
+        patience_s=patience_s,
+        checkpoint_s=checkpoint_s,
+        ending=ending or threading.Event(),
+    )
     with join(topology, device, patience_s=patience_s) as group:
         for stage in stages:
             with ExitStack() as held:
-                with group.failing_together():
-                    if topology.leads and not store.done(stage):
-                        held.enter_context(store.lock(stage))
-                if group.agree("have" if store.done(stage) else "run") == "have":
+                if not claim(stage, store, group, topology, held):
                     continue
                 held.enter_context(_journalled(stage, store, topology))
                 aside = held.enter_context(store.aside(stage)) if topology.leads else None
                 listens = partial(listener, stage)
                 journal = Journal(store.journal_path(stage.key), listens) if topology.leads else Journal(None)
-                context = Context(
-                    topology=topology,
-                    device=device,
-                    folder=Path(group.agree(str(aside))),
-                    journal=journal,
-                    unfinished=store.unfinished(stage),
-                    data=data,
-                    workers=workers,
-                    patience_s=patience_s,
-                    checkpoint_s=checkpoint_s,
-                    ending=ending or threading.Event(),
-                )
-                run_stage(stage, store, group, context, made_by)
+                folder = Path(group.agree(str(aside)))
+                here = context(folder=folder, unfinished=store.unfinished(stage), journal=journal)
+                run_stage(stage, store, group, here, made_by)
+
+
+def claim(stage: Stage, store: Store, group: "Group", topology: Topology, held: ExitStack) -> bool:
+    """Whether the stage is to be run, on all ranks alike. Rank 0 then holds its lock; it raises if another has it."""
+    with group.failing_together():
+        if topology.leads and not store.done(stage):
+            held.enter_context(store.lock(stage))
+    return group.agree("have" if store.done(stage) else "run") == "run"
 
 
 def run_stage(stage: Stage, store: Store, group: "Group", context: Context, made_by: Mapping[str, Json]) -> None:

@@ -56,7 +56,8 @@ def training(network: nn.Module, objective: Objective, batch: OneBatch, context:
 
     def step() -> None:
         running.step(batches, 0.01)
-        running.watch.end_step()
+        if running.watch.end_step():
+            running.save_if_due()
 
     return step
 
