@@ -18,7 +18,7 @@ from harness.engine.group import join
 from harness.models.resnet import ResNet
 from harness.topology import Topology
 
-TURNS, STEPS = 15, 120
+TURNS, STEPS = 25, 120
 SETTING = "ResNet-50, 1,000 classes, parameters and momentum in fp32, 204 MB; flushed to the disk and hashed"
 BASELINE = "torch.save of the same tensors, not flushed"
 

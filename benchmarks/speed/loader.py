@@ -42,7 +42,7 @@ def epochs(photographs: Photographs, file: Path, workers: int) -> tuple[tuple[fl
     return in_turns(
         lambda: seconds(lambda: photographs.consume(batch.images for batch in stream.epoch(next(numbers)))),
         lambda: seconds(lambda: photographs.consume(images for images, _ in loader)),
-        turns=5,
+        turns=11,
     )
 
 

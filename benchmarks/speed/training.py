@@ -28,7 +28,7 @@ from harness.models.resnet import ResNet
 from harness.objective import CrossEntropy
 from harness.topology import Topology
 
-BATCH, SIZE, STEPS, TURNS = 16, 160, 2, 7
+BATCH, SIZE, STEPS, TURNS = 16, 160, 2, 11
 LONGEST_S = 900
 
 
