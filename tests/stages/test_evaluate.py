@@ -14,6 +14,7 @@ from harness.data.augment import Augment
 from harness.data.digits import Digits
 from harness.data.prepared import Prepared
 from harness.engine.group import join
+from harness.errors import StageError
 from harness.journal import Journal
 from harness.models.vgg import VGG
 from harness.recipe import Recipe
@@ -54,6 +55,19 @@ def test_the_mirror_image_has_half_a_say(
             hits[True] += int(((alone + model(mirrored)).argmax(1) == batch.labels).sum())
     assert found == hits
     assert hits[False] != hits[True]
+
+
+@pytest.mark.parametrize("change", ["an image is missing", "an image comes twice"])
+def test_another_number_of_images_than_were_prepared_is_refused(
+    prepared_digits: Prepared, context: Context, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    model = nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 10))
+    monkeypatch.setattr(networks, "read_network", lambda folder, size: model)
+    whole = list(prepared_digits.eval_stream("val", 32, 1.0, 1, context))
+    batches = whole[1:] if change == "an image is missing" else [whole[0], *whole]
+    monkeypatch.setattr(Prepared, "eval_stream", lambda *_: batches)
+    with pytest.raises(StageError, match=f"{len(batches)} images were evaluated, val of digits holds 360"):
+        PLAIN.run({DATA.key: prepared_digits.folder, NETWORK.key: Path("unread")}, context)
 
 
 def test_flipping_is_a_field_that_leaves_old_keys_alone() -> None:

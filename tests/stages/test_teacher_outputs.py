@@ -10,11 +10,14 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from harness import network as networks
 from harness.batch import Batch
+from harness.context import Context
 from harness.data.augment import Augment
 from harness.data.digits import Digits
 from harness.distillation.kd import KD
 from harness.errors import UserError
+from harness.journal import Journal
 from harness.models.vgg import VGG
 from harness.network import WEIGHTS
 from harness.objective import LiveTeacher
@@ -25,7 +28,7 @@ from harness.run import run_stages
 from harness.spec import Stage
 from harness.stages.distill import Distill
 from harness.stages.prepare import Prepare
-from harness.stages.teacher_outputs import outputs_for
+from harness.stages.teacher_outputs import live_teacher, outputs_for
 from harness.stages.train import Train
 from harness.store import Store
 from harness.topology import Topology
@@ -73,6 +76,23 @@ PAIRS = [pytest.param(FROM_LIVE, FROM_STORED, id="fp32"), pytest.param(BF16_LIVE
 def test_a_student_of_stored_logits_is_that_of_the_live_teacher(store: Store, live: Stage, stored: Stage) -> None:
     assert difference(weights(store, live), weights(store, stored)) <= 1e-5
     assert difference(weights(store, live), weights(store, FROM_TOP3)) > 1e-4, "the teacher made no difference"
+
+
+def test_a_live_teacher_is_run_as_its_student_is(store: Store, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Evaluated, without gradients, in its layout and precision, compiled if the student is."""
+    asked: list[dict[str, bool]] = []
+    monkeypatch.setattr(networks, "place", lambda network, device, **options: asked.append(options))
+    context = Context(
+        topology=Topology(), device="cpu", folder=tmp_path, unfinished=tmp_path / "no", journal=Journal(None)
+    )
+    recipe = replace(BF16, compiled=True, channels_last=False)
+    teacher = live_teacher(store.artefact(TEACHER), recipe, context)
+    assert asked == [{"channels_last": False, "compiled": True}]
+    assert not teacher.network.training
+    assert not any(parameter.requires_grad for parameter in teacher.network.parameters())
+    images = torch.zeros(2, 3, 32, 32)
+    answer = teacher(Batch(images, torch.zeros(2), torch.zeros(2)))
+    assert (answer.dtype, answer.requires_grad) == (torch.bfloat16, False)
 
 
 def test_every_position_of_every_epoch_has_its_row(store: Store) -> None:
