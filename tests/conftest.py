@@ -1,14 +1,17 @@
 """What tests of every folder share: a tiny pipeline, and photographs to fill a data folder with."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from harness.context import Context
 from harness.data.digits import Digits
 from harness.data.prepared import Prepared
+from harness.engine.group import join
+from harness.journal import Journal
 from harness.run import run_stages
 from harness.stages.prepare import Prepare
 from harness.store import Store
@@ -31,6 +34,19 @@ def prepared_digits(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
     store, stage = Store(tmp_path_factory.mktemp("digits")), Prepare(source=Digits())
     run_stages([stage], store, Topology(), data=None, workers=1, listener=lambda *_: None)
     return Prepared(store.artefact(stage))
+
+
+@pytest.fixture
+def context(tmp_path: Path) -> Iterator[Context]:
+    """One rank on a CPU, in a process group of its own; nobody reads its journal."""
+    with join(Topology(), "cpu", patience_s=60):
+        yield Context(
+            topology=Topology(),
+            device="cpu",
+            folder=tmp_path,
+            unfinished=tmp_path / "unfinished",
+            journal=Journal(None),
+        )
 
 
 def write_photo_tree(root: Path, *, classes: int, train: int, val: int) -> Path:

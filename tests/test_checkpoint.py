@@ -1,7 +1,7 @@
 """Checkpoints on disk: the last two are kept, a damaged one is passed over, a failure to write is told."""
 
 import json
-from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from threading import Event
 
@@ -13,13 +13,11 @@ from torch import nn
 from harness import checkpoint
 from harness.checkpoint import FACTS, TENSORS, Checkpoints, write_tensors
 from harness.context import Context
-from harness.engine.group import join
 from harness.errors import UserError
 from harness.journal import Event as Told
 from harness.journal import Journal
 from harness.state import restore_weights
 from harness.store import sha256
-from harness.topology import Topology
 
 
 @pytest.fixture
@@ -28,16 +26,9 @@ def told() -> list[Told]:
 
 
 @pytest.fixture
-def context(tmp_path: Path, told: list[Told]) -> Iterator[Context]:
-    with join(Topology(), "cpu", patience_s=60.0):
-        yield Context(
-            topology=Topology(),
-            device="cpu",
-            folder=tmp_path,
-            unfinished=tmp_path / "unfinished",
-            journal=Journal(None, told.append),
-            checkpoint_s=1e-6,
-        )
+def context(context: Context, told: list[Told]) -> Context:
+    """Always due, and telling."""
+    return replace(context, journal=Journal(None, told.append), checkpoint_s=1e-6)
 
 
 def tensors(value: float) -> dict[str, torch.Tensor]:
@@ -138,7 +129,7 @@ def test_a_full_disk_is_told_and_training_goes_on(
 
 def test_due_after_the_stated_time_or_when_the_machine_is_to_go(context: Context) -> None:
     assert Checkpoints(context).due()
-    patient = Checkpoints(Context(**{**vars(context), "checkpoint_s": 1000.0}))
+    patient = Checkpoints(replace(context, checkpoint_s=1000.0))
     assert not patient.due()
     context.ending.set()
     assert patient.due()

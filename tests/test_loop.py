@@ -1,8 +1,7 @@
 """The training loop does what its recipe says, and goes on from a checkpoint as if nothing had happened."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,13 +13,10 @@ from harness.batch import Batch
 from harness.context import Context
 from harness.data.augment import Augment
 from harness.data.prepared import Prepared
-from harness.engine.group import join
-from harness.journal import Journal
 from harness.loop import train
 from harness.objective import CrossEntropy
 from harness.pruning.mask import hold, masks_of, zeros
 from harness.recipe import Recipe
-from harness.topology import Topology
 
 RECIPE = Recipe(
     epochs=2,
@@ -31,18 +27,6 @@ RECIPE = Recipe(
     engine="ddp",
 )
 """Five steps an epoch of four micro-batches."""
-
-
-@pytest.fixture
-def context(tmp_path: Path) -> Iterator[Context]:
-    with join(Topology(), "cpu", patience_s=60):
-        yield Context(
-            topology=Topology(),
-            device="cpu",
-            folder=tmp_path,
-            unfinished=tmp_path / "unfinished",
-            journal=Journal(None),
-        )
 
 
 def network(*, normalised: bool = True) -> nn.Module:

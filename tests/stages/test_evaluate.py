@@ -1,6 +1,5 @@
 """What the evaluation stage counts, with and without the mirror image."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,29 +12,18 @@ from harness.context import Context
 from harness.data.augment import Augment
 from harness.data.digits import Digits
 from harness.data.prepared import Prepared
-from harness.engine.group import join
 from harness.errors import StageError
-from harness.journal import Journal
 from harness.models.vgg import VGG
 from harness.recipe import Recipe
 from harness.stages.evaluate import Evaluate
 from harness.stages.prepare import Prepare
 from harness.stages.train import Train
-from harness.topology import Topology
 
 DATA = Prepare(source=Digits())
 RECIPE = Recipe(epochs=1, augment=Augment(crop="none", size=32))
 NETWORK = Train(network=VGG(blocks=((2,),), classes=10), data=DATA, recipe=RECIPE)
 """Never trained: the test brings a network of its own."""
 PLAIN = Evaluate(network=NETWORK, data=DATA, size=32)
-
-
-@pytest.fixture
-def context(tmp_path: Path) -> Iterator[Context]:
-    with join(Topology(), "cpu", patience_s=60):
-        yield Context(
-            topology=Topology(), device="cpu", folder=tmp_path, unfinished=tmp_path / "no", journal=Journal(None)
-        )
 
 
 def test_the_mirror_image_has_half_a_say(

@@ -17,7 +17,6 @@ from harness.data.augment import Augment
 from harness.data.digits import Digits
 from harness.distillation.kd import KD
 from harness.errors import UserError
-from harness.journal import Journal
 from harness.models.vgg import VGG
 from harness.network import WEIGHTS
 from harness.objective import LiveTeacher
@@ -78,13 +77,12 @@ def test_a_student_of_stored_logits_is_that_of_the_live_teacher(store: Store, li
     assert difference(weights(store, live), weights(store, FROM_TOP3)) > 1e-4, "the teacher made no difference"
 
 
-def test_a_live_teacher_is_run_as_its_student_is(store: Store, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_live_teacher_is_run_as_its_student_is(
+    store: Store, monkeypatch: pytest.MonkeyPatch, context: Context
+) -> None:
     """Evaluated, without gradients, in its layout and precision, compiled if the student is."""
     asked: list[dict[str, bool]] = []
     monkeypatch.setattr(networks, "place", lambda network, device, **options: asked.append(options))
-    context = Context(
-        topology=Topology(), device="cpu", folder=tmp_path, unfinished=tmp_path / "no", journal=Journal(None)
-    )
     recipe = replace(BF16, compiled=True, channels_last=False)
     teacher = live_teacher(store.artefact(TEACHER), recipe, context)
     assert asked == [{"channels_last": False, "compiled": True}]
