@@ -55,11 +55,11 @@ class Checkpoints:
 
     def newest(self) -> Saved:
         """The last checkpoint whose hash is right, on every rank; an empty one if there is none."""
-        number = self._newest_whole() if self._context.topology.leads else 0
+        number, saved = self._newest_whole() if self._context.topology.leads else (0, None)
         (number,) = sum_over_ranks(torch.tensor([number], device=self._context.device))
         if number == 0:
             return Saved({}, {})
-        saved = read_checkpoint(self._folder / str(number))
+        saved = saved or read_checkpoint(self._folder / str(number))
         if saved is None:
             raise StageError(f"{self._folder / str(number)} is whole for rank 0 and damaged here: is its disk sound?")
         self._context.journal.write("resumed", updates=number)
@@ -93,18 +93,19 @@ class Checkpoints:
             reason = f"{type(error).__name__} {error}".strip()
             self._context.journal.write("unsaved", reason=f"cannot write a checkpoint to {self._folder}: {reason}")
 
-    def _newest_whole(self) -> int:
-        """Updates done in the checkpoint to go on from, or 0; what is damaged or half-written before it goes away."""
+    def _newest_whole(self) -> tuple[int, Saved | None]:
+        """Where to go on, and from what; what is damaged or half-written before it goes away."""
         damaged = list(self._folder.glob(".*"))  # of an attempt that was killed while it wrote
         for number in numbers(self._folder):
             folder = self._folder / str(number)
-            if read_checkpoint(folder) is not None:
+            saved = read_checkpoint(folder)
+            if saved is not None:
                 for other in damaged:
                     shutil.rmtree(other, ignore_errors=True)
-                return number
+                return number, saved
             self._context.journal.write("damaged", checkpoint=str(folder))
             damaged.append(folder)
-        return 0
+        return 0, None
 
     def _stage(self, tensors: Mapping[str, torch.Tensor]) -> None:
         """Row-major copies in main memory, which is asked for once: fresh memory costs more than the copy."""

@@ -57,13 +57,14 @@ def restore_weights(network: nn.Module, saved: dict[str, Tensor]) -> None:
 
     Raises UserError if they are those of another network.
     """
+    if not saved:
+        return
     weights = _weights(network)
     theirs = {name: tensor.shape for name, tensor in saved.items() if name.startswith("weights.")}
-    if saved and theirs != {name: tensor.shape for name, tensor in weights.items()}:
+    if theirs != {name: tensor.shape for name, tensor in weights.items()}:
         raise UserError("the checkpoint is of another network, made by other code: remove its folder in unfinished/")
     for name, tensor in weights.items():
-        if saved:
-            tensor.copy_(saved[name])
+        tensor.copy_(saved[name])
 
 
 def _weights(network: nn.Module) -> dict[str, Tensor]:

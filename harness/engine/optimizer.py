@@ -22,9 +22,8 @@ def sgd(network: nn.Module, recipe: Recipe) -> torch.optim.SGD:
 
 def momentum_of(optimizer: torch.optim.Optimizer, network: nn.Module) -> dict[str, torch.Tensor]:
     """The momentum of every parameter by name, where the optimizer steps the parameters themselves."""
-    return {
-        name: optimizer.state[p].get("momentum_buffer", torch.zeros_like(p)) for name, p in network.named_parameters()
-    }
+    found = {name: (p, optimizer.state[p].get("momentum_buffer")) for name, p in network.named_parameters()}
+    return {name: torch.zeros_like(p) if buffer is None else buffer for name, (p, buffer) in found.items()}
 
 
 def set_momentum(optimizer: torch.optim.Optimizer, network: nn.Module, values: dict[str, torch.Tensor]) -> None:
