@@ -24,6 +24,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO, Any
 
 from harness.errors import StageError, UserError
 from harness.spec import Json, Stage, from_json, to_json
@@ -105,22 +106,15 @@ class Store:
 
     @contextmanager
     def lock(self, stage: Stage) -> Iterator[None]:
-        """Keep other processes from running the stage; a kill lets go of it too.
-
-        Raises UserError while another one does. Where the file system knows no locks, nobody is kept out.
-        """
+        """Keep other processes from running the stage, see `lock_file`. Raises UserError while another one does."""
         path = self.root / "locks" / stage.key
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(path, "a") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise UserError(
-                    f"{stage.name} {stage.key[:12]} is being run by another process: when that has ended, the same"
-                    " command does what is missing"
-                ) from error
-            except OSError:
-                pass
+            lock_file(
+                file,
+                f"{stage.name} {stage.key[:12]} is being run by another process: when that has ended, the same"
+                " command does what is missing",
+            )
             yield
 
     @contextmanager
@@ -180,6 +174,19 @@ class Store:
             raise UserError(f"the spec stored for {key[:12]} has another key now: launch its benchmark again")
         known[key] = stage
         return stage
+
+
+def lock_file(file: IO[Any], refusal: str) -> None:
+    """Keep others out until the file is closed, be it by a kill. Raises UserError(refusal) while another has it.
+
+    On a file system without locks nobody is kept out.
+    """
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise UserError(refusal) from error
+    except OSError:
+        pass
 
 
 def replace_file(path: Path, text: str) -> None:

@@ -9,7 +9,6 @@ A line is written after its page. A kill may tear the last line, a power cut may
 up to the first that is not whole or does not fit its page.
 """
 
-import fcntl
 import hashlib
 import json
 import os
@@ -21,6 +20,7 @@ from typing import Any, BinaryIO
 
 from harness.data._prefetch import prefetched
 from harness.errors import UserError
+from harness.store import lock_file
 
 Note = list[Any]
 """What is remembered of one thing on a page, as JSON can."""
@@ -42,7 +42,11 @@ class Pages:
         self._path, self._page_bytes, self._patience_s = path, page_bytes, patience_s
         self._whose = whose
         self._log = _opened(path.with_suffix(".jsonl"))
-        _lock(self._log, path)
+        try:
+            lock_file(self._log, f"{path} is being written by another process: wait for it or end it")
+        except UserError:
+            self._log.close()
+            raise
         self._file = _opened(path)
         self.end = start
         """Of the last page that counts."""
@@ -163,14 +167,3 @@ def _entry(line: bytes) -> Any:
 def _opened(path: Path) -> BinaryIO:
     """The file for reading and writing, made if it is not there, never emptied."""
     return open(os.open(path, os.O_RDWR | os.O_CREAT, 0o666), "r+b")
-
-
-def _lock(log: BinaryIO, path: Path) -> None:
-    """Keep others out until the log is closed, be it by a kill. On a file system without locks nobody is kept out."""
-    try:
-        fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        log.close()
-        raise UserError(f"{path} is being written by another process: wait for it or end it") from error
-    except OSError:
-        pass
