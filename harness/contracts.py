@@ -28,13 +28,22 @@ class Model(Protocol):
 class Objective(Protocol):
     """What training minimises; `harness.objective` holds them."""
 
+    @property
+    def learned(self) -> "nn.Module | None":
+        """What it learns or remembers beside the network: trained by the same engine, kept in checkpoints."""
+        ...
+
+    def end_step(self) -> None:
+        """Called after every update of the weights, on all ranks together."""
+        ...
+
     def __call__(self, logits: "Tensor", batch: "Batch") -> "dict[str, Tensor]":
         """Logits (n, classes) of the batch's n images -> scalar loss terms by name; the loss is their sum."""
         ...
 
 
 class Criterion(Protocol):
-    """A pruning criterion in `harness/criteria`."""
+    """A pruning criterion in `harness/criteria`. Of the endless stream of training batches it takes what it needs."""
 
     def score(self, model: "nn.Module", batches: "Iterable[Batch]", objective: Objective) -> "dict[str, Tensor]":
         """A finite score of the same shape for every prunable weight; the lowest are removed first."""

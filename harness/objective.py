@@ -17,15 +17,22 @@ from harness.contracts import Distillation
 class CrossEntropy:
     """Cross-entropy with the labels, which `label_smoothing` mixes with the uniform distribution."""
 
+    learned = None
+
     def __init__(self, label_smoothing: float = 0.0) -> None:
         self.label_smoothing = label_smoothing
 
     def __call__(self, logits: Tensor, batch: Batch) -> dict[str, Tensor]:
         return {"ce": F.cross_entropy(logits, batch.labels, label_smoothing=self.label_smoothing)}
 
+    def end_step(self) -> None:
+        """Nothing is remembered."""
+
 
 class Distilled:
     """Learns from labels and from the logits (n, classes) that a teacher has for the same batch."""
+
+    learned = None
 
     def __init__(self, method: Distillation, teacher: Callable[[Batch], Tensor]) -> None:
         self.method = method
@@ -33,6 +40,9 @@ class Distilled:
 
     def __call__(self, logits: Tensor, batch: Batch) -> dict[str, Tensor]:
         return self.method.terms(logits, self.teacher(batch).to(logits.dtype), batch.labels)
+
+    def end_step(self) -> None:
+        """Nothing is remembered."""
 
 
 class LiveTeacher:

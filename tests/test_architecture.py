@@ -64,7 +64,8 @@ OWNERS = {
     "submitit": ("harness.executors.slurm", "harness.executors.local"),
     "torch_pruning": ("harness.pruning.channel",),
     "pandas": ("harness.leaderboard",),
-    "timm": (),
+    "timm": ("harness.models.timm",),
+    "torchvision": ("harness.models.torchvision", "harness.data"),
 }
 
 LONGEST_FILE = 400
@@ -96,7 +97,7 @@ def test_no_file_is_too_long() -> None:
         ("data/augment.py", "from harness.data.stream import x", "harness.data.augment (floor 0) imports"),
         ("engine/ddp.py", "import deepspeed", "deepspeed belongs to harness.engine._deepspeed alone"),
         ("stages/train.py", "from submitit.helpers import x", "submitit belongs to harness.executors.slurm"),
-        ("models/any.py", "def f():\n    import timm", "timm belongs to nobody"),
+        ("models/any.py", "def f():\n    import timm", "timm belongs to harness.models.timm alone"),
         ("loop.py", "from . import run", "harness.loop imports relatively"),
         ("novelty.py", "", "harness.novelty is on no floor: add it to FLOORS in tests/test_architecture.py"),
         ("engine/__init__.py", "import os", "harness.engine: an __init__.py imports nothing"),
