@@ -43,11 +43,13 @@ def recipe(epochs: int) -> Recipe:
     )
 
 
-def full() -> Suite:
+def full(seed: int = 0) -> Suite:
     """Teachers dense, pruned and thinned; students alone and distilled, of a fixed and a formed architecture."""
-    dense = Train(network=TEACHER, data=DATA, recipe=recipe(9))
-    _, pruned36, _, pruned59 = lr_rewinding(dense, rounds=4, criterion=Magnitude(), data=DATA, recipe=recipe(4))
-    thin = PruneChannels(network=dense, channel_sparsity=0.5, data=DATA, recipe=recipe(4))
+    dense = Train(network=TEACHER, data=DATA, recipe=recipe(9), seed=seed)
+    _, pruned36, _, pruned59 = lr_rewinding(
+        dense, rounds=4, criterion=Magnitude(), data=DATA, recipe=recipe(4), seed=seed
+    )
+    thin = PruneChannels(network=dense, reduction=0.5, data=DATA, recipe=recipe(4), seed=seed)
     formed = Student(like=pruned59)
     networks: dict[str, Stage] = {
         "dense teacher": dense,
@@ -58,9 +60,9 @@ def full() -> Suite:
     students: dict[str, VGG | Student] = {"student": STUDENT, "formed student": formed}
     for name, student in students.items():
         networks |= {
-            f"{name} alone": Train(network=student, data=DATA, recipe=recipe(9)),
-            f"{name} from the dense teacher": distill(student, dense),
-            f"{name} from the pruned teacher, 59 %": distill(student, pruned59),
+            f"{name} alone": Train(network=student, data=DATA, recipe=recipe(9), seed=seed),
+            f"{name} from the dense teacher": distill(student, dense, seed),
+            f"{name} from the pruned teacher, 59 %": distill(student, pruned59, seed),
         }
     return Suite(
         entries=tuple(
@@ -75,10 +77,10 @@ def full() -> Suite:
     )
 
 
-def distill(student: VGG | Student, teacher: Stage) -> Distill:
+def distill(student: VGG | Student, teacher: Stage, seed: int) -> Distill:
     """The settings of No & Park: temperature 10, weight 0.95. Both students read what the teacher said once."""
-    outputs = outputs_for(recipe(9), teacher=teacher, classes=10, data=DATA)
-    return Distill(student=student, teacher=outputs, method=KD(), data=DATA, recipe=recipe(9))
+    outputs = outputs_for(recipe(9), teacher=teacher, classes=10, data=DATA, seed=seed)
+    return Distill(student=student, teacher=outputs, method=KD(), data=DATA, recipe=recipe(9), seed=seed)
 
 
 SUITES = {"full": full}

@@ -14,7 +14,7 @@ from pathlib import Path
 from harness.benchmark import Suite, find_suite
 from harness.errors import UserError, exit_code
 from harness.placement import CHECKPOINT_S, PATIENCE_S, Placement, visible_gpus
-from harness.plan import Step, make_plan, render
+from harness.plan import Step, count_trainings, make_plan, render, render_sharing
 from harness.store import Store
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -30,31 +30,32 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def launch(options: argparse.Namespace) -> None:
     """Plan; then print the plan, or run or submit what is missing and draw the table."""
-    name, suite = find_suite(options.benchmark, options.suite)
+    name, suite = find_suite(options.benchmark, options.suite, options.seeds)
     executor = choose_executor(options.executor, dry_run=options.dry_run, nodes=options.nodes)
     placement = _placement(options, suite, executor)
     store = Store(placement.store)
-    steps = make_plan(((entry.name, entry.evaluate) for entry in suite.entries), store)
+    steps = make_plan(suite.wanted, store)
     require_shape(steps, placement.world)
     print(render(steps, nodes=placement.nodes, gpus=placement.gpus))
     if options.dry_run:
+        print(render_sharing(*count_trainings(entry.stages for entry in suite.entries)))
         return
     if any(not step.done for step in steps):
         store.require_writable()
         require_data(steps, placement.data, store)
         store.write_specs([step.stage for step in steps])
         if executor == "slurm":
-            submit(options.benchmark, name, steps, placement)
+            submit(options.benchmark, name, suite.seeds, steps, placement)
             return
         execute(executor, steps, placement)
     draw(options.benchmark, name, suite, placement)
 
 
-def submit(benchmark: str, suite: str, steps: list[Step], placement: Placement) -> None:
+def submit(benchmark: str, suite: str, seeds: int, steps: list[Step], placement: Placement) -> None:
     """Hand the plan to Slurm, say which jobs it became, and leave."""
     from harness.executors import slurm
 
-    table = [sys.executable, "-m", "harness.cli", "leaderboard", benchmark, "--suite", suite]
+    table = [sys.executable, "-m", "harness.cli", "leaderboard", benchmark, "--suite", suite, "--seeds", str(seeds)]
     table += ["--store", str(placement.store.resolve()), "--results", str(placement.results.resolve())]
     slurm.submit(steps, placement, table, f"{benchmark}-{suite}", announce=print)
     print(
@@ -85,12 +86,12 @@ def draw(benchmark: str, suite_name: str, suite: Suite, placement: Placement) ->
     rows = read_rows(benchmark, keys, placement.results)
     paths = write_tables(benchmark, suite_name, rows, placement.results, default_suite=default_suite)
     print(to_text(rows))
-    print(f"{len(rows)} rows, {unfinished} entries unfinished; written: {', '.join(str(path) for path in paths)}")
+    print(f"{len(rows)} rows, {unfinished} unfinished; written: {', '.join(str(path) for path in paths)}")
 
 
 def leaderboard(options: argparse.Namespace) -> None:
     """Collect what is finished and derive the tables again."""
-    name, suite = find_suite(options.benchmark, options.suite)
+    name, suite = find_suite(options.benchmark, options.suite, options.seeds)
     draw(options.benchmark, name, suite, Placement(store=options.store, results=options.results))
 
 
@@ -98,7 +99,7 @@ def prepare_data(options: argparse.Namespace) -> None:
     """Prepare here and now the image sets that a suite needs, and say what every one of them holds."""
     _, suite = find_suite(options.benchmark, options.suite)
     store = Store(options.store)
-    steps = make_plan(((entry.name, entry.evaluate) for entry in suite.entries), store)
+    steps = make_plan(suite.wanted, store)
     sets = [step for step in steps if step.stage.name == "prepare"]
     require_data(sets, options.data, store)
     if any(not step.done for step in sets):
@@ -199,6 +200,9 @@ def _parser() -> argparse.ArgumentParser:
 def _add_common(parser: argparse.ArgumentParser) -> None:
     _add_suite(parser)
     parser.add_argument("--results", type=Path, default=ROOT / "results", help="folder of rows and tables")
+    parser.add_argument(
+        "--seeds", type=_positive, metavar="N", help="train every entry under seeds 0 .. N-1 (default: the suite's)"
+    )
 
 
 def _add_suite(parser: argparse.ArgumentParser) -> None:

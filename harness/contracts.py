@@ -3,13 +3,14 @@
 Lives here: one protocol per kind. Must not: implementations.
 """
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from harness.batch import Batch
+    from harness.taps import Outputs
 
 
 class Model(Protocol):
@@ -51,8 +52,48 @@ class Criterion(Protocol):
 
 
 class Distillation(Protocol):
-    """A distillation loss in `harness/distillation`."""
+    """A distillation loss in `harness/distillation` that compares logits."""
 
     def terms(self, student_logits: "Tensor", teacher_logits: "Tensor", labels: "Tensor") -> "dict[str, Tensor]":
         """Named loss terms, each a scalar, whose sum is minimised."""
+        ...
+
+
+@runtime_checkable
+class FeatureDistillation(Protocol):
+    """A distillation loss in `harness/distillation` that compares what networks put out before their logits too."""
+
+    @property
+    def student_layers(self) -> tuple[str, ...]:
+        """The student's tapped layers by module path. The defaults of a method are those of `harness.models.resnet`."""
+        ...
+
+    @property
+    def teacher_layers(self) -> tuple[str, ...]:
+        """The teacher's."""
+        ...
+
+    def adapters(
+        self, student: "Mapping[str, tuple[int, ...]]", teacher: "Mapping[str, tuple[int, ...]]", images: int
+    ) -> "nn.Module":
+        """What is learned (parameters) or remembered (buffers) beside the student, drawn from torch's generator.
+
+        Every parameter takes part in every loss. Shapes of the features by path, in the order of the layers, without
+        the batch; `images` are those of the training set. A module that remembers images is a `Memory`.
+        """
+        ...
+
+    def terms(
+        self, student: "Outputs", teacher: "Outputs", batch: "Batch", adapters: "nn.Module"
+    ) -> "dict[str, Tensor]":
+        """Named loss terms, each a scalar, whose sum is minimised. Features come in the order of the layers."""
+        ...
+
+
+@runtime_checkable
+class Memory(Protocol):
+    """Adapters whose buffers change from step to step, and on all ranks alike."""
+
+    def end_step(self, gather: "Callable[[Tensor], Tensor]") -> None:
+        """Called after every update of the weights; `gather` makes [world, ...] of the tensors of all ranks."""
         ...

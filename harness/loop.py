@@ -6,7 +6,7 @@ told on the way (`harness.watch`), what a checkpoint holds (`harness.state`).
 
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 
 import torch
 from torch import nn
@@ -20,30 +20,47 @@ from harness.data.stream import TrainStream
 from harness.engine.average import Average
 from harness.engine.engine import Engine, make_engine
 from harness.engine.statistics import StepStatistics, average_statistics
+from harness.gradual import Gradual, Pruner
 from harness.network import place
 from harness.recipe import Recipe
 from harness.schedule import learning_rate
+from harness.selection import Selection
 from harness.state import State, restore_weights
 from harness.watch import Seen, Watch
 
 
-def train(
-    network: nn.Module, recipe: Recipe, objective: Objective, data: Prepared, seed: int, context: Context
-) -> list[float]:
-    """Train in place; pruned weights must be zero and held already. Returns the mean loss of each epoch.
+@dataclass(frozen=True)
+class Trained:
+    """What training tells: the mean loss of each epoch, and what earlier attempts spent on what this one took up."""
 
-    Goes on where the newest checkpoint was taken. Raises StageError at the first loss that is not finite, on all ranks
-    together.
+    losses: list[float]
+    earlier_device_seconds: float
+
+
+def train(
+    network: nn.Module,
+    recipe: Recipe,
+    objective: Objective,
+    data: Prepared,
+    seed: int,
+    context: Context,
+    gradual: Gradual | None = None,
+) -> Trained:
+    """Train in place; pruned weights must be zero and held already.
+
+    Goes on where the newest checkpoint was taken. `gradual`: prunes the network on the way. Raises StageError at the
+    first loss that is not finite, on all ranks together.
     """
-    training = Training(network, recipe, objective, data.train_stream(recipe, seed, context), context)
+    stream = data.train_stream(recipe, seed, context)
+    training = Training(network, recipe, objective, stream, context, data if recipe.keep == "best" else None, gradual)
     try:
-        for epoch in range(len(training.seen.epochs), recipe.epochs):
+        for epoch in range(recipe.first_epoch + len(training.seen.epochs), recipe.end):
             training.epoch(epoch)
     finally:
         training.checkpoints.finish()
         training.engine.close()
     training.finish()
-    return training.seen.epochs
+    return Trained(training.seen.epochs, training.earlier_device_seconds)
 
 
 class Training:
@@ -56,19 +73,27 @@ class Training:
         objective: Objective,
         stream: TrainStream,
         context: Context,
+        choose_on: Prepared | None = None,
+        gradual: Gradual | None = None,
     ) -> None:
         self.network, self.recipe, self.objective, self.stream = network, recipe, objective, stream
         place(network, context.device, channels_last=recipe.channels_last, compiled=recipe.compiled).train()
+        trained = network
+        if objective.learned is not None:
+            trained = Beside(network, objective.learned.to(context.device))
         self.accumulation = recipe.accumulation(context.topology.world)
         self.checkpoints = Checkpoints(context)
         saved = self.checkpoints.newest()
-        restore_weights(network, saved.tensors)
-        self.engine = make_engine(network, recipe, context)
+        restore_weights(trained, saved.tensors)
+        self.engine = make_engine(trained, recipe, context)
         self.average = Average(network, recipe.ema_decay) if recipe.ema_decay else None
-        self.state = State(network, self.engine, self.average)
+        self.selection = Selection(network, recipe, choose_on, context) if choose_on else None
+        self.pruner = Pruner(gradual, self.engine, self.average) if gradual else None
+        self.state = State(trained, self.engine, self.average, self.selection)
         self.state.restore(saved.tensors, context.topology)
-        self.statistics = StepStatistics(network, self.accumulation)
+        self.statistics = StepStatistics(trained, self.accumulation)
         self.seen = Seen(**saved.facts)
+        self.earlier_device_seconds = self.seen.device_seconds
         self.watch = Watch(recipe, stream.steps_per_epoch, self.seen, context)
 
     def epoch(self, number: int) -> None:
@@ -76,11 +101,15 @@ class Training:
         first, steps = len(self.seen.steps), self.stream.steps_per_epoch
         with closing(self.stream.epoch(number, first)) as batches:
             for step in range(first, steps):
+                if self.pruner is not None:
+                    self.pruner.before(number * steps + step)
                 self.step(batches, learning_rate(self.recipe, number + step / steps))
                 if self.watch.end_step():
                     self.save_if_due()
         self.watch.end_epoch()
-        if number + 1 < self.recipe.epochs:
+        if self.selection is not None:
+            self.seen.best = self.selection.see(self.seen.best)
+        if number + 1 < self.recipe.end:
             self.save_if_due()
 
     def step(self, batches: Iterator[Batch], lr: float) -> None:
@@ -92,6 +121,7 @@ class Training:
             self.engine.update(loss, lr)
             self.statistics.after_micro_batch()
             self.watch.see(loss.detach())
+        self.objective.end_step()
         if self.average is not None:
             self.average.update()
 
@@ -105,6 +135,21 @@ class Training:
         if self.average is not None:
             self.average.replace_network()
         average_statistics(self.network)
+        if self.selection is not None:
+            self.selection.replace_network()
+
+
+class Beside(nn.Module):
+    """A network and what an objective learns beside it, as one module to an engine."""
+
+    def __init__(self, network: nn.Module, learned: nn.Module) -> None:
+        super().__init__()
+        self.network, self.learned = network, learned
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """The network's logits."""
+        logits: torch.Tensor = self.network(images)
+        return logits
 
 
 def total_loss(engine: Engine, objective: Objective, batch: Batch) -> torch.Tensor:

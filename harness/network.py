@@ -17,6 +17,7 @@ from torch import nn
 
 from harness.errors import UserError
 from harness.pruning.channel import replay
+from harness.softness import Softened
 from harness.spec import Json, encode, model_from_json
 
 ARCHITECTURE, WEIGHTS = "network.json", "weights.safetensors"
@@ -24,21 +25,23 @@ ARCHITECTURE, WEIGHTS = "network.json", "weights.safetensors"
 
 @dataclass(frozen=True)
 class Architecture:
-    """A model spec, plus the channels removed from it if any."""
+    """A model spec, plus the channels removed from it and what softens its predictions, if any."""
 
     model: Any
     channels: Json = None
+    softness: Json = None
+    """Arguments of `harness.softness.Softened`."""
 
     def build(self, image_size: int) -> nn.Module:
         """A freshly initialised network of this architecture."""
         network: nn.Module = self.model.build()
         if self.channels is not None:
             replay(network, self.channels, torch.zeros(1, 3, image_size, image_size))
-        return network
+        return network if self.softness is None else Softened(network, **self.softness)
 
     def write(self, folder: Path) -> None:
         """Leave `network.json` in the folder."""
-        form = {"model": encode(self.model), "channels": self.channels}
+        form = {"model": encode(self.model), "channels": self.channels, "softness": self.softness}
         (folder / ARCHITECTURE).write_text(json.dumps(form, sort_keys=True, indent=1) + "\n")
 
 
@@ -57,7 +60,7 @@ def place(network: nn.Module, device: str, *, channels_last: bool, compiled: boo
 def read_architecture(folder: Path) -> Architecture:
     """Inverse of `Architecture.write`."""
     form = json.loads((folder / ARCHITECTURE).read_text())
-    return Architecture(model_from_json(form["model"]), form["channels"])
+    return Architecture(model_from_json(form["model"]), form["channels"], form.get("softness"))
 
 
 def write_weights(network: nn.Module, folder: Path) -> None:

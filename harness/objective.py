@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from harness.batch import Batch
-from harness.contracts import Distillation
+from harness.contracts import Distillation, FeatureDistillation, Memory
+from harness.taps import Outputs, Taps
 
 
 class CrossEntropy:
@@ -57,3 +58,36 @@ class LiveTeacher:
         with torch.autocast(batch.images.device.type, torch.bfloat16, enabled=self.bf16):
             logits: Tensor = self.network(batch.images)
         return logits
+
+
+class FeatureDistilled:
+    """Learns from labels and from what a live teacher puts out for the same images, at its tapped layers too."""
+
+    def __init__(
+        self,
+        method: FeatureDistillation,
+        teacher: LiveTeacher,
+        student_taps: Taps,
+        teacher_taps: Taps,
+        adapters: nn.Module,
+        gather: Callable[[Tensor], Tensor],
+    ) -> None:
+        """`gather` makes [world, ...] of the tensors of all ranks; a memory of images needs it."""
+        self.method, self.teacher = method, teacher
+        self.student_taps, self.teacher_taps = student_taps, teacher_taps
+        self.learned, self.gather = adapters, gather
+
+    def __call__(self, logits: Tensor, batch: Batch) -> dict[str, Tensor]:
+        student = _outputs(logits, self.student_taps, logits.dtype)
+        teacher = _outputs(self.teacher(batch), self.teacher_taps, logits.dtype)
+        return self.method.terms(student, teacher, batch, self.learned)
+
+    def end_step(self) -> None:
+        """What the step has met is remembered, if the method remembers."""
+        if isinstance(self.learned, Memory):
+            self.learned.end_step(self.gather)
+
+
+def _outputs(logits: Tensor, taps: Taps, dtype: torch.dtype) -> Outputs:
+    """Of the network's last forward, in the precision that losses are computed in."""
+    return Outputs(logits.to(dtype), {path: feature.to(dtype) for path, feature in taps.take().items()})

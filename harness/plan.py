@@ -1,9 +1,10 @@
 """What a set of stages needs, in the order it can run.
 
-Lives here: the walk over nested stages, have or run, and the plan as text. Must not: submit or run anything.
+Lives here: the walk over nested stages, have or run, what sharing saves, the plan as text. Must not: submit or run
+anything.
 """
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass
 
 from harness.spec import Stage
@@ -33,7 +34,7 @@ def make_plan(wanted: Iterable[tuple[str, Stage]], store: Store) -> list[Step]:
     order: dict[str, Stage] = {}
     labels: dict[str, str] = {}
     for entry, stage in wanted:
-        for needed in _inputs_first(stage, order):
+        for needed in inputs_first(stage, order):
             order[needed.key] = needed
             labels[needed.key] = entry
     return [Step(stage, store.done(stage), labels[key], disk(stage, store)) for key, stage in order.items()]
@@ -72,8 +73,8 @@ def render(steps: list[Step], *, nodes: int, gpus: int) -> str:
     return "\n".join([*lines, f"{len(steps)} stages: {len(steps) - missing} have, {missing} to run"])
 
 
-def _inputs_first(stage: Stage, seen: dict[str, Stage]) -> list[Stage]:
-    """Depth first without recursion: chains of rounds may be longer than Python's stack is deep."""
+def inputs_first(stage: Stage, seen: Container[str] = ()) -> list[Stage]:
+    """The stage after everything it nests, without those whose keys were seen before."""
     order: dict[str, Stage] = {}
     stack: list[tuple[Stage, bool]] = [(stage, False)]
     while stack:
@@ -86,3 +87,19 @@ def _inputs_first(stage: Stage, seen: dict[str, Stage]) -> list[Stage]:
             stack.append((current, True))
             stack.extend((child, False) for child in reversed(current.inputs()))
     return list(order.values())
+
+
+def count_trainings(entries: Iterable[Iterable[Stage]]) -> tuple[int, int]:
+    """How many stages the entries train: shared ones once, and if every entry were run by itself.
+
+    A stage trains if it has a recipe; to store a teacher's outputs is counted too. An entry is the stages it asks for.
+    """
+    nested = ([step for stage in entry for step in inputs_first(stage)] for entry in entries)
+    alone = [{step.key for step in steps if getattr(step, "recipe", None) is not None} for steps in nested]
+    return len(set().union(*alone)), sum(map(len, alone))
+
+
+def render_sharing(shared: int, alone: int) -> str:
+    """What `count_trainings` found, for a person."""
+    times = f": {alone / shared:.1f} times as many" if shared else ""
+    return f"{shared} stages to train; every entry by itself would train {alone}{times}"

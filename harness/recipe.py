@@ -24,7 +24,7 @@ class Recipe:
     momentum: float = 0.9
     nesterov: bool = True
     weight_decay: float = 5e-4
-    """Never applied to BatchNorm or biases."""
+    """Spares BatchNorm and biases, unless `decay_all`."""
     schedule: Literal["step", "cosine", "linear"] = "step"
     milestones: tuple[int, ...] = ()
     """Epochs at which the step schedule multiplies the rate by `factor`."""
@@ -39,6 +39,14 @@ class Recipe:
     """Above 0: what is kept are weights averaged after every update, an update ago counting this much less."""
     compiled: bool = added_field(default=False, neutral=False)
     """Run networks through torch.compile; on a CPU this changes nothing."""
+    decay_all: bool = added_field(default=False, neutral=False)
+    """Weight decay on BatchNorm and biases too, as the code of many papers has it."""
+    first_epoch: int = added_field(default=0, neutral=0)
+    """Where on its schedule training begins: that of the epoch to which weights were rewound."""
+    stop_epoch: int | None = added_field(default=None, neutral=None)
+    """Training ends after so many of the `epochs`, early; None: after all."""
+    keep: Literal["last", "best"] = added_field(default="last", neutral="last")
+    """Which epoch is published: the last, or the first of those with most hits on the minival."""
 
     def __post_init__(self) -> None:
         require_choices(self)
@@ -51,6 +59,20 @@ class Recipe:
             raise UserError(f"milestones {self.milestones} belong to the step schedule, this one is {self.schedule}")
         if not 0 <= self.ema_decay < 1:
             raise UserError(f"ema_decay {self.ema_decay} must be at least 0 and below 1")
+        if not 0 <= self.first_epoch < self.end <= self.epochs:
+            raise UserError(f"training from epoch {self.first_epoch} to {self.end} does not lie in 0 .. {self.epochs}")
+        if self.keep == "best" and self.ema_decay:
+            raise UserError("the best epoch is chosen among the weights of single epochs: ema_decay must be 0")
+
+    @property
+    def end(self) -> int:
+        """The epoch before which training ends."""
+        return self.epochs if self.stop_epoch is None else self.stop_epoch
+
+    @property
+    def epoch_rule(self) -> str:
+        """Which epoch's network is published, for a reader."""
+        return "best on minival" if self.keep == "best" else "last"
 
     def accumulation(self, world: int) -> int:
         """Micro-batches each of `world` ranks adds up for one update. Raises UserError if they do not divide."""

@@ -11,6 +11,7 @@ from harness.engine.engine import Engine
 from harness.engine.group import gather_from_ranks
 from harness.engine.statistics import running_statistics
 from harness.errors import UserError
+from harness.selection import Selection
 from harness.topology import Topology
 
 STATISTICS = "statistics"
@@ -18,11 +19,14 @@ STATISTICS = "statistics"
 
 
 class State:
-    """Parameters, momentum, averaged weights and statistics. All ranks call together."""
+    """Parameters, momentum, averaged weights, the best epoch's and statistics. All ranks call together."""
 
-    def __init__(self, network: nn.Module, engine: Engine, average: Average | None) -> None:
+    def __init__(
+        self, network: nn.Module, engine: Engine, average: Average | None, selection: Selection | None
+    ) -> None:
         self._network, self._engine = network, engine
         self._average = average.parameters if average else {}
+        self._best = selection.tensors if selection else {}
         self._statistics = [*running_statistics(network), *(average.statistics if average else [])]
 
     def tensors(self) -> dict[str, Tensor]:
@@ -30,6 +34,7 @@ class State:
         found = _weights(self._network)
         found |= {f"momentum.{name}": tensor for name, tensor in self._engine.momentum().items()}
         found |= {f"average.{name}": tensor for name, tensor in self._average.items()}
+        found |= {f"best.{name}": tensor for name, tensor in self._best.items()}
         if self._statistics:
             mine = torch.cat([tensor.flatten() for tensor in self._statistics])
             found[STATISTICS] = gather_from_ranks(mine)
@@ -43,6 +48,8 @@ class State:
         self._engine.set_momentum({name: saved[f"momentum.{name}"] for name, _ in self._network.named_parameters()})
         for name, tensor in self._average.items():
             tensor.copy_(saved[f"average.{name}"])
+        for name, tensor in self._best.items():
+            tensor.copy_(saved[f"best.{name}"])
         if self._statistics:
             rows = saved[STATISTICS]
             mine = rows[topology.rank] if len(rows) == topology.world else rows.mean(dim=0)

@@ -24,6 +24,10 @@ class Seen:
 
     epochs: list[float] = field(default_factory=list)
     steps: list[float] = field(default_factory=list)
+    best: int = -1
+    """Most hits on the minival after an epoch, if anybody looked."""
+    device_seconds: float = 0.0
+    """Seconds times ranks that all attempts together have trained for."""
 
 
 class Watch:
@@ -36,6 +40,7 @@ class Watch:
         self._accumulation = recipe.accumulation(context.topology.world)
         self._waiting: list[torch.Tensor] = []
         self._started, self._done_before = time.monotonic(), self.updates
+        self._spent_before = seen.device_seconds
 
     @property
     def updates(self) -> int:
@@ -63,6 +68,8 @@ class Watch:
 
     def _look(self) -> None:
         """One exchange for all waiting losses, so that every rank stops at the same step."""
+        seconds = time.monotonic() - self._started
+        self.seen.device_seconds = self._spent_before + seconds * self._context.topology.world
         if not self._waiting:
             return
         for step in mean_over_ranks(torch.stack(self._waiting)).view(-1, self._accumulation).mean(dim=1).tolist():
@@ -75,12 +82,12 @@ class Watch:
         self._waiting.clear()
 
     def _tell(self, event: str) -> None:
-        steps = self._recipe.epochs * self._steps_per_epoch
+        steps = (self._recipe.end - self._recipe.first_epoch) * self._steps_per_epoch
         seconds_a_step = (time.monotonic() - self._started) / max(1, self.updates - self._done_before)
         self._context.journal.write(
             event,
-            epoch=len(self.seen.epochs) + 1,
-            epochs=self._recipe.epochs,
+            epoch=self._recipe.first_epoch + len(self.seen.epochs) + 1,
+            epochs=self._recipe.end,
             done=self.updates * self._recipe.global_batch,
             of=steps * self._recipe.global_batch,
             loss=round(sum(self.seen.steps) / len(self.seen.steps), 5),

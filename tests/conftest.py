@@ -36,6 +36,14 @@ def prepared_digits(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
     return Prepared(store.artefact(stage))
 
 
+@pytest.fixture(scope="session")
+def prepared_with_minival(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
+    """The digits with a fifth of the training images set aside."""
+    store, stage = Store(tmp_path_factory.mktemp("minival")), Prepare(source=Digits(), minival=0.2)
+    run_stages([stage], store, Topology(), data=None, workers=1, listener=lambda *_: None)
+    return Prepared(store.artefact(stage))
+
+
 @pytest.fixture
 def context(tmp_path: Path) -> Iterator[Context]:
     """One rank on a CPU, in a process group of its own; nobody reads its journal."""

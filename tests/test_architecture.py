@@ -35,6 +35,9 @@ FLOORS = {
     "harness.objective": 1,
     "harness.metrics": 1,
     "harness.cost": 1,
+    "harness.tally": 1,
+    "harness.softness": 1,
+    "harness.taps": 1,
     "harness.schedule": 1,
     # 2: machinery
     "harness.data": 2,
@@ -45,6 +48,9 @@ FLOORS = {
     "harness.state": 2,
     "harness.outputs": 2,
     "harness.watch": 2,
+    "harness.predictions": 2,
+    "harness.selection": 2,
+    "harness.gradual": 2,
     # 3: stages
     "harness.stages": 3,
     # 4: running

@@ -1,4 +1,4 @@
-"""Which executor a command gets, and which options it refuses."""
+"""Which executor and how many seeds a command gets, and which options it refuses."""
 
 import os
 import stat
@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 
 from harness.choices import require_choices
-from harness.cli import choose_executor
+from harness.cli import choose_executor, main, submit
 from harness.data.augment import Augment
 from harness.errors import UserError, exit_code
+from harness.executors import slurm
 from harness.models.resnet import ResNet
-from harness.placement import visible_gpus
+from harness.placement import Placement, visible_gpus
 from harness.recipe import Recipe
 
 AUGMENT = Augment(crop="none", size=32)
@@ -77,3 +78,37 @@ def test_a_missing_package_is_bad_input_not_a_traceback(capsys: pytest.CaptureFi
 
     assert exit_code(work) == 2
     assert "No module named 'submitit': run `make setup`" in capsys.readouterr().err
+
+
+def test_a_launch_of_two_seeds_plans_both_and_tells_what_they_share(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def dry_run(*options: str) -> list[str]:
+        assert main(["launch", "digits", "--dry-run", "--store", str(tmp_path), *options]) == 0
+        return capsys.readouterr().out.splitlines()
+
+    one, two = dry_run("--seeds", "1"), dry_run("--seeds", "2")
+    assert "seed" not in " ".join(one)
+    assert any(line.endswith("dense teacher, seed 1") for line in two)
+    trained, alone = (int(word) for word in one[-1].replace(":", "").split() if word.isdigit())
+    assert two[-1].startswith(f"{2 * trained} stages to train; every entry by itself would train {2 * alone}: ")
+    assert set(one[1:-2]) <= {line.replace(", seed 0", "") for line in two}, "seed 0 is what it was"
+
+
+def test_the_table_that_slurm_draws_is_of_the_seeds_that_were_launched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commands: list[list[str]] = []
+    monkeypatch.setattr(slurm, "submit", lambda steps, placement, table, suite, announce: commands.append(table))
+    submit("digits", "full", 3, [], Placement(store=tmp_path, results=tmp_path))
+    (command,) = commands
+    assert command[command.index("harness.cli") :][:7] == [
+        "harness.cli", "leaderboard", "digits", "--suite", "full", "--seeds", "3",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("command", ["launch", "leaderboard"])
+def test_no_seeds_are_no_table(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main([command, "digits", "--seeds", "0"])
+    assert "'0' is not a positive whole number" in capsys.readouterr().err

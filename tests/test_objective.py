@@ -1,15 +1,18 @@
 """What the training loop minimises, in float64."""
 
 import copy
+from collections.abc import Callable
 
 import pytest
 import torch
 from torch import Tensor, nn
 
 from harness.batch import Batch
+from harness.distillation.fitnet import FitNet
 from harness.distillation.kd import KD
 from harness.models.vgg import VGG
-from harness.objective import CrossEntropy, Distilled, LiveTeacher
+from harness.objective import CrossEntropy, Distilled, FeatureDistilled, LiveTeacher
+from harness.taps import Outputs, Taps
 
 NONE = torch.empty(0, dtype=torch.int64)
 
@@ -68,3 +71,60 @@ def test_a_half_precision_teacher_speaks_in_the_students_precision(batch: tuple[
     terms = Distilled(KD(), LiveTeacher(teacher))(logits.float(), Batch(images.bfloat16(), labels, NONE))
     expected = KD().terms(logits.float(), teacher(images.bfloat16()).float(), labels)  # softened in full precision
     assert torch.equal(terms["kd"], expected["kd"])
+
+
+HINT = FitNet(student_layers=("features.2",), teacher_layers=("features.2",))
+
+
+def from_features(student: nn.Module, teacher: LiveTeacher, adapters: nn.Module) -> FeatureDistilled:
+    student_taps, teacher_taps = Taps(student, HINT.student_layers), Taps(teacher.network, HINT.teacher_layers)
+    return FeatureDistilled(HINT, teacher, student_taps, teacher_taps, adapters, lambda values: values[None])
+
+
+def test_features_of_both_networks_reach_the_method_and_its_adapters(
+    batch: tuple[Tensor, Tensor, Tensor], teacher: nn.Module
+) -> None:
+    _, images, labels = batch
+    student, reference = copy.deepcopy(teacher), copy.deepcopy(teacher).eval()
+    adapters = HINT.adapters({"features.2": (4, 8, 8)}, {"features.2": (4, 8, 8)}, 5).double()
+    objective = from_features(student, LiveTeacher(teacher), adapters)
+    assert objective.learned is adapters
+    logits = student(images)
+    terms = objective(logits, Batch(images, labels, NONE))
+    mine, theirs = (part(images) for part in (copy.deepcopy(student).features, reference.features))  # type: ignore[operator]
+    expected = HINT.terms(
+        Outputs(logits, {"features.2": mine}),
+        Outputs(logits, {"features.2": theirs}),
+        Batch(images, labels, NONE),
+        adapters,
+    )
+    assert list(terms) == ["ce", "hint"]
+    for name in terms:
+        torch.testing.assert_close(terms[name], expected[name])
+    terms["hint"].backward()
+    assert all(parameter.grad is not None for parameter in adapters.parameters())
+    assert all(parameter.grad is None for parameter in teacher.parameters())
+
+
+def test_features_of_half_precision_are_compared_in_the_students(batch: tuple[Tensor, Tensor, Tensor]) -> None:
+    torch.manual_seed(0)
+    student = VGG(blocks=((4,),), classes=3).build()
+    teacher = LiveTeacher(VGG(blocks=((4,),), classes=3).build(), bf16=True)
+    images = batch[1].float()
+    objective = from_features(student, teacher, nn.ModuleList([nn.Identity()]))
+    with torch.autocast("cpu", torch.bfloat16):
+        logits = student(images)
+    assert logits.dtype == torch.bfloat16
+    terms = objective(logits.float(), Batch(images, batch[2], NONE))
+    assert {term.dtype for term in terms.values()} == {torch.float32}
+
+
+def test_adapters_that_remember_are_told_of_the_end_of_a_step(teacher: nn.Module) -> None:
+    class Remembers(nn.Module):
+        def end_step(self, gather: Callable[[Tensor], Tensor]) -> None:
+            self.gathered = gather(torch.zeros(3))
+
+    memory = Remembers()
+    from_features(teacher, LiveTeacher(copy.deepcopy(teacher)), memory).end_step()
+    assert memory.gathered.shape == (1, 3)
+    from_features(teacher, LiveTeacher(copy.deepcopy(teacher)), nn.Module()).end_step()  # nothing is remembered

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 Words = NDArray[np.uint64]
 
-ORDER, FLIP, TOP, LEFT, AREA, RATIO, STORE, CLASSMATE, MATE, NOISE = range(10)
+ORDER, FLIP, TOP, LEFT, AREA, RATIO, STORE, CLASSMATE, MATE, NOISE, MINIVAL = range(11)
 """What a draw is for: two purposes never share their numbers. New ones are added at the end.
 
 MATE stands before another purpose: the crop and the flip of a sample's second image are draws of (MATE, TOP) and so on.

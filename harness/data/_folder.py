@@ -5,6 +5,7 @@ Lives here: `FolderImages` and the way from any picture to RGB. Must not: checks
 
 import hashlib
 import io
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -16,21 +17,21 @@ from harness.errors import UserError
 
 
 class FolderImages:
-    """The pictures FOLDER/<class>/* that are listed, in this order."""
+    """The pictures that are listed, in this order; `folder_of` tells where those of a class lie."""
 
-    def __init__(self, folder: Path, listing: Listing) -> None:
+    def __init__(self, listing: Listing, folder_of: Callable[[str], Path]) -> None:
         self.class_names = list(listing)
         self.labels = [label for label, names in enumerate(listing.values()) for _ in names]
         self.listing = digest(listing)
-        self._folder = folder
-        self._names = [f"{name}/{image}" for name, images in listing.items() for image in images]
+        self._folders = [folder_of(name) for name in listing]
+        self._names = [image for images in listing.values() for image in images]
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def __getitem__(self, index: int) -> tuple[NDArray[np.uint8], str]:
         """Pixels, uint8 [height, width, 3], and the SHA-256 of the file. Raises UserError if it cannot be read."""
-        path = self._folder / self._names[index]
+        path = self._folders[self.labels[index]] / self._names[index]
         try:
             content = path.read_bytes()
             return to_rgb(content), hashlib.sha256(content).hexdigest()

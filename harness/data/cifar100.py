@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
+from harness.data._torchvision import require_folder, stored
 from harness.data.source import Split
-from harness.errors import UserError
 
 if TYPE_CHECKING:
     from harness.data._arrays import ArrayImages
+
+_HOLDS = "cifar-100-python/"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,8 +30,7 @@ class Cifar100:
 
     def check(self, root: Path | None) -> None:
         """Raise UserError unless a folder is named; the archive itself is downloaded if it is not there."""
-        if root is None:
-            raise UserError("cifar100 needs a data folder: pass --data DIR that holds or may receive cifar-100-python/")
+        require_folder(root, self.name, _HOLDS)
 
     def listing(self, root: Path | None) -> dict[Split, str]:
         """Always the same: the set is."""
@@ -37,13 +38,7 @@ class Cifar100:
 
     def split(self, split: Split, root: Path | None) -> "ArrayImages":
         """The images of one split; `val` is the official test set. Downloads what is absent."""
-        from torchvision.datasets import CIFAR100
-
         from harness.data._arrays import ArrayImages
 
-        self.check(root)
-        try:
-            stored = CIFAR100(str(root), train=split == "train", download=True)
-        except (OSError, RuntimeError) as error:
-            raise UserError(f"no CIFAR-100 in {root}, and it cannot be downloaded ({error}): place it there") from error
-        return ArrayImages(stored.data, stored.targets, stored.classes, listing=self.name)
+        images = stored("CIFAR100", split, require_folder(root, self.name, _HOLDS), _HOLDS)
+        return ArrayImages(images.data, images.targets, images.classes, listing=self.name)

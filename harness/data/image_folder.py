@@ -58,7 +58,7 @@ class ImageFolder:
         from harness.data._folder import FolderImages
 
         folder = self._folders(root)[split]
-        return FolderImages(folder, listed(folder))
+        return FolderImages(listed(folder), folder.joinpath)
 
     def _folders(self, root: Path | None) -> dict[Split, Path]:
         """The folder of each split, if `root` is laid out as it must be."""

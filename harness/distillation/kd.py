@@ -6,6 +6,8 @@ Lives here: the method `KD`. Must not: teachers and how they are run (`harness.o
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from harness.distillation._divergence import softened_kl
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -26,10 +28,5 @@ class KD:
         from torch.nn import functional as F
 
         ce = F.cross_entropy(student_logits, labels)
-        kl = F.kl_div(
-            F.log_softmax(student_logits / self.temperature, dim=1),
-            F.log_softmax(teacher_logits / self.temperature, dim=1),
-            reduction="batchmean",
-            log_target=True,
-        )
+        kl = softened_kl(student_logits, teacher_logits, self.temperature)
         return {"ce": (1 - self.kd_weight) * ce, "kd": self.kd_weight * self.temperature**2 * kl}

@@ -17,9 +17,15 @@ if not torch.cuda.is_available():
     os.environ.setdefault("DS_ACCELERATOR", "cpu")
 
 import deepspeed
-from deepspeed.utils import groups, safe_get_full_optimizer_state, safe_set_full_optimizer_state
+from deepspeed.utils import (
+    groups,
+    safe_get_full_optimizer_state,
+    safe_set_full_fp32_param,
+    safe_set_full_optimizer_state,
+)
 
-from harness.engine.optimizer import momentum_of, set_learning_rate, set_momentum, sgd
+from harness.engine.optimizer import momentum_of, set_learning_rate, set_momentum, sgd, without
+from harness.pruning.mask import Masks, apply
 from harness.recipe import Recipe
 
 # On a CPU DeepSpeed would spend 20-35 s on compiling a shared-memory all-reduce that training never calls.
@@ -62,6 +68,14 @@ class DeepSpeedEngine:
             return
         for name, parameter in self.network.named_parameters():
             safe_set_full_optimizer_state(parameter, values[name].to(parameter.device), "momentum_buffer")
+
+    def remove(self, masks: Masks) -> None:
+        apply(self.network, masks)
+        self.set_momentum(without(self.momentum(), masks))
+        if self.zero_stage:  # its weights of record are a copy
+            for name, parameter in self.network.named_parameters():
+                if name in masks:
+                    safe_set_full_fp32_param(parameter, parameter.detach().float())
 
     def _link_momentum(self) -> None:
         """Tell every parameter where in ZeRO's flat parts its momentum is, now that it is zero.

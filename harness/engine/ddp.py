@@ -9,7 +9,8 @@ import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from harness.engine.optimizer import momentum_of, set_learning_rate, set_momentum, sgd
+from harness.engine.optimizer import momentum_of, set_learning_rate, set_momentum, sgd, without
+from harness.pruning.mask import Masks, apply
 from harness.recipe import Recipe
 
 
@@ -43,6 +44,10 @@ class DDPEngine:
 
     def set_momentum(self, values: dict[str, torch.Tensor]) -> None:
         set_momentum(self.optimizer, self.network, values)
+
+    def remove(self, masks: Masks) -> None:
+        apply(self.network, masks)
+        set_momentum(self.optimizer, self.network, without(self.momentum(), masks))
 
     def close(self) -> None:
         """Nothing to undo: the network is left as it is."""

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from harness.context import Context
+from harness.pruning.mask import Masks
 from harness.recipe import Recipe
 
 
@@ -29,6 +30,10 @@ class Engine(Protocol):
 
     def set_momentum(self, values: dict[str, torch.Tensor]) -> None:
         """Go on with this momentum."""
+        ...
+
+    def remove(self, masks: Masks) -> None:
+        """Set the removed weights and their momentum to 0.0 in every copy the engine has. On all ranks."""
         ...
 
     def close(self) -> None:

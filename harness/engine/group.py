@@ -4,7 +4,7 @@ Lives here: joining and leaving it, and what ranks agree on at the borders of a 
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 
@@ -13,6 +13,7 @@ import torch.distributed as dist
 from torch.distributed import HashStore, Store, TCPStore  # type: ignore[attr-defined]  # exported, but not said to be
 
 from harness.errors import StageError, UserError
+from harness.spec import Json
 from harness.topology import Topology
 
 START_TIMEOUT = timedelta(minutes=10)
@@ -117,6 +118,25 @@ def gather_from_ranks(values: torch.Tensor) -> torch.Tensor:
     gathered = values.new_empty(dist.get_world_size(), *values.shape)
     dist.all_gather(list(gathered), values.contiguous())
     return gathered
+
+
+def add_over_ranks(values: torch.Tensor) -> None:
+    """Make a tensor the sum of all ranks', in place."""
+    dist.all_reduce(values)
+
+
+def from_rank_0(value: Json) -> Json:
+    """What rank 0 has, on every rank."""
+    values = [value]
+    dist.broadcast_object_list(values, src=0)
+    return values[0]
+
+
+@torch.no_grad()
+def same_on_all_ranks(tensors: Iterable[torch.Tensor]) -> None:
+    """Give every rank what rank 0 has, in place: two GPUs need not add in the same order."""
+    for tensor in tensors:
+        dist.broadcast(tensor.view(torch.uint8) if tensor.dtype == torch.bool else tensor, src=0)
 
 
 def sum_over_ranks(counts: torch.Tensor) -> list[int]:

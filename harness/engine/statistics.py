@@ -45,7 +45,13 @@ class StepStatistics:
 
 def running_statistics(network: nn.Module) -> list[Tensor]:
     """The buffers that every rank has values of its own for, in a fixed order."""
-    return [buffer for buffer in network.buffers() if buffer.is_floating_point()]
+    return [
+        buffer
+        for module in network.modules()
+        if isinstance(module, nn.modules.batchnorm._NormBase)
+        for buffer in module.buffers(recurse=False)
+        if buffer.is_floating_point()
+    ]
 
 
 def average_statistics(network: nn.Module) -> None:

@@ -37,7 +37,7 @@ def submit(
     """Submit what is neither done nor queued already; return the job id of every unfinished stage by key.
 
     A job starts when its inputs have ended well and is cancelled when one of them failed. `table` is the command that
-    draws the table of `suite`; its job runs when all evaluations have ended, however they did.
+    draws the table of `suite`; its job runs when all stages that end an entry have ended, however they did.
     """
     require_slurm()
     _leave_allocation()
@@ -64,7 +64,8 @@ def submit(
         announce(f"job {jobs[step.stage.key]}: {step.title}")
         news = True
     if news:
-        ends = [jobs[s.stage.key] for s in steps if s.stage.name == "evaluate" and s.stage.key in jobs]
+        needed = {child.key for step in steps for child in step.stage.inputs()}
+        ends = [jobs[s.stage.key] for s in steps if s.stage.key not in needed and s.stage.key in jobs]
         executor = _executor(placement, job_name("table", suite, placement), wide=False, gpus=False)
         executor.update_parameters(dependency="afterany:" + ":".join(ends))
         announce(f"job {_submit(executor, table)}: the table, in {placement.results}")

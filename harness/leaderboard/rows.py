@@ -1,6 +1,6 @@
 """Rows on disk: `results/rows/<benchmark>/<key>.json`, one for every evaluated network.
 
-Lives here: making rows of finished evaluations, writing and reading them. Must not: tables.
+Lives here: making rows of finished entries, what their networks cost, writing and reading them. Must not: tables.
 """
 
 from collections.abc import Collection
@@ -9,21 +9,27 @@ from pathlib import Path
 from harness.benchmark import Entry, Suite
 from harness.errors import UserError
 from harness.metrics import wilson
+from harness.plan import inputs_first
 from harness.row import Row, from_json, to_json
+from harness.spec import Json, Stage
 from harness.store import Store, replace_file
 
 
 def collect(benchmark: str, suite_name: str, suite: Suite, store: Store, results: Path) -> int:
-    """Write a row for every finished evaluation of the suite. Returns how many are not finished."""
+    """Write a row for every entry whose stages are all in the store. Returns how many are not.
+
+    What a network was made from has to be there too, for its cost; without it an older row stays as it is.
+    """
     folder = results / "rows" / benchmark
     unfinished = 0
-    for position, entry in enumerate(suite.entries):
-        if not store.done(entry.evaluate):
+    for entry in suite.entries:
+        needed = [*entry.stages, *inputs_first(entry.evaluate.network)]
+        if not all(store.done(stage) for stage in needed):
             unfinished += 1
             continue
-        row = make_row(benchmark, suite_name, position, entry, store)
+        row = make_row(benchmark, suite_name, suite, entry, store)
         text, path = to_json(row), folder / f"{row.key}.json"
-        if path.exists() and from_json(path.read_text()).fingerprint != row.fingerprint:
+        if path.exists() and read_row(path).fingerprint != row.fingerprint:
             raise UserError(f"{path} is a row of other images: use another --results, or remove it")
         if not path.exists() or path.read_text() != text:
             folder.mkdir(parents=True, exist_ok=True)
@@ -31,26 +37,56 @@ def collect(benchmark: str, suite_name: str, suite: Suite, store: Store, results
     return unfinished
 
 
-def make_row(benchmark: str, suite: str, position: int, entry: Entry, store: Store) -> Row:
-    """The row of one finished evaluation: what it counted, under the name its benchmark gives it."""
+def make_row(benchmark: str, suite_name: str, suite: Suite, entry: Entry, store: Store) -> Row:
+    """The row of one finished entry: what its stages found, under the name its benchmark gives it."""
     manifest = store.manifest(entry.evaluate)
     found, made = manifest["payload"], manifest["provenance"]
-    low, high = wilson(found["hits1"], found["n"])
+    top1, (low, high) = percent(found["hits1"], found["n"]), wilson(found["hits1"], found["n"])
+    stages = cost(entry.evaluate.network, store)
     return Row(
         benchmark=benchmark,
-        suite=suite,
+        suite=suite_name,
         entry=entry.name,
-        position=position,
-        top1=percent(found["hits1"], found["n"]),
+        position=suite.names.index(entry.name),
+        top1=top1,
         top1_low=round(low, 4),
         top1_high=round(high, 4),
         top5=percent(found["hits5"], found["n"]),
+        protocol=suite.protocol,
         promised=entry.promised,
         source=entry.source,
+        against=list(entry.against),
+        agreement=None if found["agreed"] is None else percent(found["agreed"], found["n"]),
+        image_passes=sum(passes for _, passes, _ in stages.values()),
+        device_seconds=round(sum(seconds for _, _, seconds in stages.values()), 1),
+        stages=stages,
+        teacher_nonzeros=_teacher_nonzeros(entry.evaluate.network, store),
         key=entry.evaluate.key,
-        **{name: found[name] for name in _COUNTED},
+        **_generalisation(entry, top1, store),
+        **_smoothing(entry, store),
+        **{name: found[name] for name in _FOUND},
         **{name: made[name] for name in ("ranks", "device", "git_hash", "git_dirty", "versions")},
     )
+
+
+def cost(network: Stage, store: Store) -> dict[str, list[Json]]:
+    """What a network and all it was made from took, by key: stage name, image passes, device seconds.
+
+    Stages that ran no network, such as preparing data, are left out. Raises UserError if one that trained did not
+    count: a table must not call it free.
+    """
+    spent = {}
+    for stage in inputs_first(network):
+        manifest = store.manifest(stage)
+        found, made = manifest["payload"], manifest["provenance"]
+        if (passes := found.get("image_passes")) is not None:
+            seconds = made["seconds"] * made["ranks"] + found.get("earlier_device_seconds", 0.0)
+            spent[stage.key] = [stage.name, passes, round(seconds, 1)]
+        elif getattr(stage, "recipe", None) is not None:
+            raise UserError(
+                f"{store.artefact(stage)} tells no image passes, older code made it: delete it and launch again"
+            )
+    return spent
 
 
 def read_rows(benchmark: str, keys: Collection[str], results: Path) -> list[Row]:
@@ -58,15 +94,17 @@ def read_rows(benchmark: str, keys: Collection[str], results: Path) -> list[Row]
 
     Raises UserError naming a file that is not a row.
     """
-    rows = []
-    for path in sorted((results / "rows" / benchmark).glob("*.json")):
-        try:
-            row = from_json(path.read_text())
-        except UserError as error:
-            raise UserError(f"{path}: {error}") from error
-        if row.key in keys:
-            rows.append(row)
-    return sorted(rows, key=lambda row: (row.position, row.seed or 0, row.key))
+    rows = [read_row(path) for path in sorted((results / "rows" / benchmark).glob("*.json"))]
+    wanted = (row for row in rows if row.key in keys)
+    return sorted(wanted, key=lambda row: (row.position, row.seed or 0, row.key))
+
+
+def read_row(path: Path) -> Row:
+    """Raises UserError naming the file if it is not a row."""
+    try:
+        return from_json(path.read_text())
+    except UserError as error:
+        raise UserError(f"{path}: {error}; remove it: `harness leaderboard` makes rows of what is finished") from error
 
 
 def percent(hits: int, n: int) -> float:
@@ -74,4 +112,33 @@ def percent(hits: int, n: int) -> float:
     return round(100 * hits / n, 4)
 
 
-_COUNTED = ("n", "parameters", "nonzeros", "sparsity", "macs", "seed", "dataset", "fingerprint")
+def _teacher_nonzeros(network: Stage, store: Store) -> int | None:
+    """Of the pruned teacher that the network's architecture was read off, if it was."""
+    formed = (stage for stage in network.inputs() if stage.name == "student")
+    return next((store.manifest(stage)["payload"]["teacher_nonzeros"] for stage in formed), None)
+
+
+def _generalisation(entry: Entry, top1: float, store: Store) -> dict[str, Json]:
+    if entry.train is None:
+        return {"train_top1": None, "gap": None}
+    found = store.manifest(entry.train)["payload"]
+    train_top1 = percent(found["hits1"], found["n"])
+    return {"train_top1": train_top1, "gap": round(train_top1 - top1, 4)}
+
+
+def _smoothing(entry: Entry, store: Store) -> dict[str, Json]:
+    if entry.smoothing is None:
+        return dict.fromkeys(("smoothing", "smoothing_share", "smoothing_t10", "smoothing_share_t10"))
+    found = store.manifest(entry.smoothing)["payload"]
+    return {
+        "smoothing": found["smoothing"]["1"],
+        "smoothing_share": found["share"]["1"],
+        "smoothing_t10": found["smoothing"]["10"],
+        "smoothing_share_t10": found["share"]["10"],
+    }
+
+
+_FOUND = (
+    "n", "parameters", "nonzeros", "sparsity", "macs", "seed", "dataset", "fingerprint",
+    "epoch_rule", "confidence", "entropy", "nll", "ece", "margin", "logit_std",
+)  # fmt: skip

@@ -3,7 +3,7 @@
 Lives here: layers and their initialisation. Must not: plans.
 """
 
-from torch import Tensor, nn
+from torch import Tensor, nn, ones
 
 from harness.models.resnet import ResNet
 
@@ -11,13 +11,13 @@ from harness.models.resnet import ResNet
 class BasicBlock(nn.Module):
     """Two 3x3 convolutions: (B, inputs, H, W) -> (B, width, H / stride, W / stride)."""
 
-    def __init__(self, inputs: int, width: int, stride: int) -> None:
+    def __init__(self, inputs: int, width: int, stride: int, *, scaled: bool) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(inputs, width, 3, stride, padding=1, bias=False)
         self.bn1 = nn.BatchNorm2d(width)
         self.conv2 = nn.Conv2d(width, width, 3, padding=1, bias=False)
         self.bn2 = nn.BatchNorm2d(width)
-        self.downsample = _shortcut(inputs, width, stride)
+        self.downsample = _shortcut(inputs, width, stride, scaled=scaled)
         self.relu = nn.ReLU(inplace=True)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -30,7 +30,7 @@ class BasicBlock(nn.Module):
 class Bottleneck(nn.Module):
     """1x1, 3x3 (it strides), 1x1: (B, inputs, H, W) -> (B, 4 width, H / stride, W / stride)."""
 
-    def __init__(self, inputs: int, width: int, stride: int) -> None:
+    def __init__(self, inputs: int, width: int, stride: int, *, scaled: bool) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(inputs, width, 1, bias=False)
         self.bn1 = nn.BatchNorm2d(width)
@@ -38,7 +38,7 @@ class Bottleneck(nn.Module):
         self.bn2 = nn.BatchNorm2d(width)
         self.conv3 = nn.Conv2d(width, 4 * width, 1, bias=False)
         self.bn3 = nn.BatchNorm2d(4 * width)
-        self.downsample = _shortcut(inputs, 4 * width, stride)
+        self.downsample = _shortcut(inputs, 4 * width, stride, scaled=scaled)
         self.relu = nn.ReLU(inplace=True)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -80,14 +80,26 @@ class ResNetModule(nn.Module):
         return logits
 
 
+class ChannelScale(nn.Module):
+    """(B, channels, H, W) times a learned factor for each channel, 1 at first."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(ones(channels, 1, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The product."""
+        return x * self.weight
+
+
 def _stage(spec: ResNet, stage: int, inputs: int, stride: int) -> nn.Sequential:
     block = BasicBlock if spec.expansion == 1 else Bottleneck
-    width, later = spec.widths[stage], spec.blocks[stage] - 1
-    repeats = [block(width * spec.expansion, width, stride=1) for _ in range(later)]
-    return nn.Sequential(block(inputs, width, stride), *repeats)
+    width, later, scaled = spec.widths[stage], spec.blocks[stage] - 1, spec.shortcut_scale
+    repeats = [block(width * spec.expansion, width, stride=1, scaled=scaled) for _ in range(later)]
+    return nn.Sequential(block(inputs, width, stride, scaled=scaled), *repeats)
 
 
-def _shortcut(inputs: int, outputs: int, stride: int) -> nn.Module:
+def _shortcut(inputs: int, outputs: int, stride: int, *, scaled: bool) -> nn.Module:
     if stride == 1 and inputs == outputs:
-        return nn.Identity()
+        return ChannelScale(inputs) if scaled else nn.Identity()
     return nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))

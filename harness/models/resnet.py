@@ -1,6 +1,6 @@
 """ResNet-18, -34 and -50 with one free width per stage.
 
-Lives here: the spec `ResNet`. Must not: torch (the module is in `_resnet.py`).
+Lives here: the spec `ResNet` and the plan that a paper names. Must not: torch (the module is in `_resnet.py`).
 """
 
 from dataclasses import dataclass
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from harness.choices import require_choices
 from harness.errors import UserError
+from harness.spec import added_field
 
 if TYPE_CHECKING:
     from torch import nn
@@ -20,7 +21,8 @@ class ResNet:
     """He et al. (CVPR 2016); depth 50 has its stride in the 3x3 convolution. Modules are named as in torchvision.
 
     The `imagenet` stem is 7x7 with stride 2 and a max-pool; the `cifar` stem, for small images, is 3x3 with stride 1
-    and no pool. Shortcuts are the identity where shapes agree, a 1x1 projection elsewhere, whatever the widths.
+    and no pool, also that of No & Park (ECCV 2022) for the 64x64 of Tiny-ImageNet. Shortcuts are the identity where
+    shapes agree, a 1x1 projection elsewhere, whatever the widths.
     """
 
     depth: Literal[18, 34, 50]
@@ -29,6 +31,8 @@ class ResNet:
     """Channels of each stage's 3x3 convolutions; a stage puts out `expansion` times as many."""
     stem: Literal["imagenet", "cifar"] = "imagenet"
     stem_width: int = 64
+    shortcut_scale: bool = added_field(default=False, neutral=False)
+    """Identity shortcuts carry a learned factor for each channel, 1 at first (Tanaka et al., NeurIPS 2020)."""
 
     def __post_init__(self) -> None:
         require_choices(self)
@@ -50,3 +54,8 @@ class ResNet:
         from harness.models._resnet import ResNetModule
 
         return ResNetModule(self)
+
+
+def resnet18_dbl(*, classes: int, stem: Literal["imagenet", "cifar"]) -> ResNet:
+    """ResNet-18 twice as wide, but for its stem (No & Park, ECCV 2022)."""
+    return ResNet(depth=18, classes=classes, widths=(128, 256, 512, 1024), stem=stem)

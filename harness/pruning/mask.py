@@ -6,7 +6,10 @@ A removed weight is exactly 0.0. Apply and hold before DDP or DeepSpeed wraps th
 undoes a zero that is written afterwards.
 """
 
+import hashlib
+
 from torch import Tensor, nn, no_grad
+from torch.utils.hooks import RemovableHandle
 
 Masks = dict[str, Tensor]
 """Parameter name -> boolean tensor of the parameter's shape, True where the weight is kept."""
@@ -34,19 +37,36 @@ def apply(module: nn.Module, masks: Masks) -> None:
         weights[name].masked_fill_(~mask, 0.0)  # a product would leave -0.0, and nan where a weight is not finite
 
 
-def hold(module: nn.Module, masks: Masks) -> None:
-    """Keep the gradients of the removed weights at exactly 0.0 from now on.
+def hold(module: nn.Module, masks: Masks) -> list[RemovableHandle]:
+    """Keep the gradients of the removed weights at exactly 0.0 until the handles are removed.
 
     With zeroed weights and fresh momentum this keeps them at 0.0 under SGD, weight decay included.
     """
     weights = prunable(module)
-    for name, mask in masks.items():
+    return [
         weights[name].register_hook(_Hold(~mask))  # type: ignore[no-untyped-call]
+        for name, mask in masks.items()
+        if not mask.all()
+    ]
 
 
 def zeros(module: nn.Module) -> int:
     """How many prunable weights are 0."""
     return sum(weight.numel() - int(weight.count_nonzero()) for weight in prunable(module).values())
+
+
+def kept(masks: Masks) -> dict[str, int]:
+    """How many weights each layer keeps."""
+    return {name: int(mask.count_nonzero()) for name, mask in masks.items()}
+
+
+def digest(masks: Masks) -> str:
+    """SHA-256 over names, shapes and every single decision: equal digests are equal masks."""
+    found = hashlib.sha256()
+    for name, mask in masks.items():
+        found.update(f"{name} {tuple(mask.shape)} ".encode())
+        found.update(mask.cpu().contiguous().numpy().tobytes())
+    return found.hexdigest()
 
 
 class _Hold:

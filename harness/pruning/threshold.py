@@ -10,6 +10,7 @@ from torch import Tensor
 
 from harness.errors import StageError, UserError
 from harness.pruning.mask import Masks
+from harness.pruning.scope import require_sparsity
 
 _LOWEST = torch.iinfo(torch.int32).min
 _BUCKETS = 1 << 16
@@ -24,20 +25,30 @@ def global_masks(scores: dict[str, Tensor], sparsity: float, masks: Masks | None
     Raises UserError if the sparsity is outside (0, 1) or below what is removed already, StageError if a score is not
     finite.
     """
-    if not 0 < sparsity < 1:
-        raise UserError(f"sparsity {sparsity} is not between 0 and 1: it is the fraction of weights to remove, 0.8 say")
+    return remove_lowest(scores, count_to_remove(scores, sparsity, masks), masks)
+
+
+def count_to_remove(scores: dict[str, Tensor], sparsity: float, masks: Masks | None = None) -> int:
+    """round(sparsity * N), the weights that `masks` removed already included. Raises UserError as `global_masks`."""
+    require_sparsity(sparsity)
     total = sum(score.numel() for score in scores.values())
-    before = sum(mask.numel() - int(mask.count_nonzero()) for mask in masks.values()) if masks else 0
+    before = _removed(masks)
     count = round(sparsity * total)
     if count < before:
         raise UserError(
             f"sparsity {sparsity} is below the {before / total:.4f} removed already: ask for more, or start dense"
         )
+    return count
+
+
+def remove_lowest(scores: dict[str, Tensor], count: int, masks: Masks | None = None) -> Masks:
+    """Masks that remove exactly `count` weights, from those that `masks` removed already to all; see `global_masks`."""
 
     def keys(name: str) -> Tensor:  # made anew in each pass: all of them at once would double the memory
         return _keys(scores[name], masks[name] if masks else None)
 
-    cut, ties = _select(lambda: map(keys, scores), count, total - before)
+    total = sum(score.numel() for score in scores.values())
+    cut, ties = _select(lambda: map(keys, scores), count, total - _removed(masks))
     kept = {}
     for name in scores:
         key = keys(name)
@@ -48,6 +59,10 @@ def global_masks(scores: dict[str, Tensor], sparsity: float, masks: Masks | None
             ties -= len(equal)
         kept[name] = keep.view(scores[name].shape)
     return kept
+
+
+def _removed(masks: Masks | None) -> int:
+    return sum(mask.numel() - int(mask.count_nonzero()) for mask in masks.values()) if masks else 0
 
 
 def _keys(score: Tensor, mask: Tensor | None) -> Tensor:

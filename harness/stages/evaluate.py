@@ -1,4 +1,4 @@
-"""Stage `evaluate`: what a network gets right, and what it weighs.
+"""Stage `evaluate`: what a network gets right, how sure it is of it, and what it weighs.
 
 Lives here: the stage. Must not: tables (`harness.leaderboard`).
 """
@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+from harness.choices import require_choices
 from harness.context import Context
 from harness.spec import Json, Stage, added_field
 from harness.stages.prepare import Prepare
@@ -20,8 +21,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluate(Stage):
-    """Counts hits over every image of a split exactly once, at any number of ranks, on clean centre crops."""
+    """Sees every image of a split exactly once, at any number of ranks, on clean centre crops."""
 
+    version: ClassVar[int] = 2  # tells confidence and calibration too
     ranks: ClassVar[str] = "all"
 
     network: Stage
@@ -30,15 +32,20 @@ class Evaluate(Stage):
     """Side of the crop in pixels."""
     resize_ratio: float = 1.0
     """Crop side over shorter image side: 224/256 is the usual ImageNet protocol, 1 the whole centre square."""
-    split: Literal["val"] = "val"
+    split: Literal["train", "minival", "val"] = "val"
     batch: int = 100
     flip: bool = added_field(default=False, neutral=False)
     """Test-time augmentation: the mean of the logits of an image and of its mirror image."""
+    teacher: Stage | None = added_field(default=None, neutral=None)
+    """Counts on how many images the network guesses what this one guesses."""
+
+    def __post_init__(self) -> None:
+        require_choices(self)
 
     def run(self, inputs: Mapping[str, Path], context: Context) -> dict[str, Json]:
         from harness.cost import macs, nonzeros, parameters
         from harness.data.prepared import Prepared
-        from harness.network import read_network
+        from harness.network import place, read_network
         from harness.pruning.mask import prunable, zeros
 
         prepared = Prepared(inputs[self.data.key])
@@ -50,34 +57,53 @@ class Evaluate(Stage):
             "macs": macs(network, self.size),
             "sparsity": round(removed / weights, 8),
         }
-        facts = prepared.facts
+        teacher = None
+        if self.teacher is not None:
+            teacher = place(read_network(inputs[self.teacher.key], self.size), context.device, channels_last=True)
+        place(network, context.device, channels_last=True)
+        recipe = getattr(self.network, "recipe", None)
         return {
-            **self._count(network, prepared, context),
+            **self._seen(network.eval(), teacher.eval() if teacher else None, prepared, context),
             **costs,
             "seed": getattr(self.network, "seed", None),
-            "dataset": facts.name,
-            "fingerprint": facts.fingerprint,
+            "epoch_rule": recipe.epoch_rule if recipe else "as it came",
+            "split": self.split,
+            "dataset": prepared.facts.name,
+            "fingerprint": prepared.facts.fingerprint,
         }
 
-    def _count(self, network: "nn.Module", prepared: "Prepared", context: Context) -> dict[str, Json]:
+    def _seen(
+        self, network: "nn.Module", teacher: "nn.Module | None", prepared: "Prepared", context: Context
+    ) -> dict[str, Json]:
         import torch
 
-        from harness.engine.group import sum_over_ranks
+        from harness.engine.group import add_over_ranks
         from harness.errors import StageError
-        from harness.metrics import correct
-        from harness.network import place
+        from harness.predictions import predictions
+        from harness.tally import Tally
 
-        place(network, context.device, channels_last=True).eval()
-        counts = torch.zeros(3, dtype=torch.int64, device=context.device)
-        with torch.inference_mode():
-            for batch in prepared.eval_stream(self.split, self.size, self.resize_ratio, self.batch, context):
-                logits = network(batch.images)
-                if self.flip:
-                    logits = (logits + network(batch.images.flip(3))) / 2
-                hits = correct(logits, batch.labels, (1, 5))
-                counts += torch.cat([hits, hits.new_tensor([len(batch.labels)])])
-        hits1, hits5, n = sum_over_ranks(counts)
+        tally, agreed = Tally(context.device), torch.zeros(1, dtype=torch.int64, device=context.device)
+        seen = predictions(
+            network,
+            prepared,
+            self.split,
+            context,
+            size=self.size,
+            resize_ratio=self.resize_ratio,
+            batch=self.batch,
+            flip=self.flip,
+        )
+        for logits, batch in seen:
+            tally.see(logits, batch.labels)
+            if teacher is not None:
+                with torch.inference_mode():
+                    agreed += (teacher(batch.images).argmax(1) == logits.argmax(1)).sum()
+        for totals in (tally.counts, tally.sums, agreed):
+            add_over_ranks(totals)
+        found = tally.summary()
         expected = prepared.facts.images[self.split]
-        if n != expected:
-            raise StageError(f"{n} images were evaluated, {self.split} of {prepared.facts.name} holds {expected}")
-        return {"n": n, "hits1": hits1, "hits5": hits5}
+        if found["n"] != expected:
+            raise StageError(
+                f"{found['n']} images were evaluated, {self.split} of {prepared.facts.name} holds {expected}"
+            )
+        return {**found, "agreed": int(agreed) if teacher is not None else None}

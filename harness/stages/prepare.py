@@ -11,31 +11,40 @@ from collections import deque
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import ClassVar, Final
+from typing import ClassVar
 
 from harness.context import Context
-from harness.data.source import Images, Source, Split
+from harness.data.source import Images, Source
+from harness.errors import UserError
 from harness.journal import Journal
-from harness.spec import Json, Stage
+from harness.spec import Json, Stage, added_field
 
-SPLITS: Final[tuple[Split, ...]] = ("train", "val")
 TELL_SECONDS = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Prepare(Stage):
-    """Writes `train.beton`, `val.beton` and `data.json`; every image is decoded once and an unreadable one named.
+    """Writes `<split>.beton` and `data.json`; every image is decoded once and an unreadable one named.
+
+    The splits are `train`, `val` and, if asked for, `minival`: training images set aside to make choices on.
 
     An attempt that is killed is taken up by the next one, as long as the folder lists the same images.
     """
 
     version: ClassVar[int] = 2  # the fingerprint is of what the images hold
     source: Source
+    minival: float = added_field(default=0.0, neutral=0.0)
+    """Share of the training images of every class that becomes the minival; 0 for none."""
+    minival_seed: int = added_field(default=0, neutral=0)
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.minival < 1:
+            raise UserError(f"minival {self.minival} is a share of the training images: at least 0 and below 1")
 
     def run(self, inputs: Mapping[str, Path], context: Context) -> dict[str, Json]:
         from harness.data.prepared import Facts
 
-        splits = {split: self.source.split(split, context.data) for split in SPLITS}
+        splits = self._splits(context.data)
         context.unfinished.mkdir(parents=True, exist_ok=True)
         contents = {split: self._write(split, images, context) for split, images in splits.items()}
         for split in splits:
@@ -47,12 +56,21 @@ class Prepare(Stage):
             mean=self.source.mean,
             std=self.source.std,
             fingerprint=fingerprint(splits, contents),
-            listing={split: images.listing for split, images in splits.items()},
+            listing={str(split): text for split, text in self.source.listing(context.data).items()},
         )
         facts.write(context.folder)
         return asdict(facts)
 
-    def _write(self, split: Split, images: Images, context: Context) -> str:
+    def _splits(self, root: Path | None) -> dict[str, Images]:
+        train, val = self.source.split("train", root), self.source.split("val", root)
+        if not self.minival:
+            return {"train": train, "val": val}
+        from harness.data._minival import cut
+
+        rest, minival = cut(train, self.minival, self.minival_seed)
+        return {"train": rest, "minival": minival, "val": val}
+
+    def _write(self, split: str, images: Images, context: Context) -> str:
         from harness.data.writer import write
 
         return write(
@@ -67,7 +85,7 @@ class Prepare(Stage):
         )
 
 
-def fingerprint(splits: Mapping[Split, Images], contents: Mapping[Split, str]) -> str:
+def fingerprint(splits: Mapping[str, Images], contents: Mapping[str, str]) -> str:
     """Counts for a person, and a SHA-256 over class names, labels and the digest of every image in order.
 
     `contents` holds what `write` returned for each split. File names other than those of classes are no part of it.

@@ -1,67 +1,157 @@
-"""Stage `prune`: weights out of a trained network, then training on with what remains.
+"""Stage `prune`: weights out of a network, then training with what remains.
 
-Lives here: the stage. Must not: criteria, thresholds, masks (`harness.criteria`, `harness.pruning`).
+Lives here: the stage, and the chains of rounds that papers make of it. Must not: criteria, thresholds, masks
+(`harness.criteria`, `harness.pruning`).
 """
 
-from collections.abc import Mapping
+import dataclasses
+from collections.abc import Iterable, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
+from harness.choices import require_choices
 from harness.context import Context
-from harness.contracts import Criterion
+from harness.contracts import Criterion, Model
+from harness.errors import UserError
+from harness.pruning.scope import Scope, n_of_m, require_sparsity
 from harness.recipe import Recipe
-from harness.spec import Json, Stage
+from harness.spec import Json, Stage, added_field
 from harness.stages.prepare import Prepare
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from harness.batch import Batch
+    from harness.pruning.mask import Masks
 
 
 @dataclass(frozen=True, kw_only=True)
 class Prune(Stage):
-    """Global unstructured pruning up to `sparsity` in all, then `recipe` from its first learning rate on.
+    """Unstructured pruning up to `sparsity` in all, then `recipe` from its first learning rate on.
 
-    On a dense network this is one-shot; on a pruned one it is the next round of LR rewinding: the weights stay,
-    the schedule starts again (Renda et al., ICLR 2020).
+    On a dense network this is one-shot; on a pruned one it is the next round; on an architecture, which is built under
+    `seed`, it is pruning at initialisation.
     """
 
     version: ClassVar[int] = 2  # running statistics move once a step, not once a micro-batch
     ranks: ClassVar[str] = "all"
 
-    network: Stage
+    network: Stage | Model
     criterion: Criterion
     sparsity: float
-    """Share of all prunable weights that is zero afterwards, earlier rounds included."""
+    """Share of all prunable weights that is zero afterwards, earlier rounds included; under n:m, of the layers whose
+    inputs divide by m."""
     data: Prepare
     recipe: Recipe
     seed: int = 0
+    scope: Scope = added_field(default="global", neutral="global")
+    iterations: int = added_field(default=1, neutral=1)
+    """Scores and removals before training; the share that is left falls by the same factor in each."""
+    layers_like: Stage | None = added_field(default=None, neutral=None)
+    """Each layer loses as many weights as it has lost in this network; the criterion decides which."""
+    rewind_to: Stage | None = added_field(default=None, neutral=None)
+    """The weights that remain go back to what they are in this network, usually the dense one after a few epochs."""
+
+    def __post_init__(self) -> None:
+        require_choices(self)
+        require_sparsity(self.sparsity, self.scope)
+        if self.iterations < 1:
+            raise UserError(f"iterations {self.iterations} of pruning are none: at least 1")
+        if self.iterations > 1 and n_of_m(self.scope):
+            raise UserError(
+                f"scope {self.scope!r} has one sparsity only, so nothing can rise to it: iterations must be 1"
+            )
+        if self.layers_like is not None and (self.iterations, self.scope) != (1, "global"):
+            raise UserError("layers_like says how much each layer loses: leave scope and iterations as they are")
 
     def run(self, inputs: Mapping[str, Path], context: Context) -> dict[str, Json]:
         import torch
 
-        from harness.network import read_architecture, read_network
+        from harness.engine.group import same_on_all_ranks
+        from harness.network import place, read_network
         from harness.objective import CrossEntropy
-        from harness.pruning.mask import apply, masks_of
-        from harness.pruning.threshold import global_masks
-        from harness.stages._fit import fit
+        from harness.pruning.mask import apply
+        from harness.stages._fit import architecture_of, fit, starting_network
+        from harness.stages._scoring import scoring_batches
 
         torch.manual_seed(self.seed)
-        folder = inputs[self.network.key]
-        network = read_network(folder, self.recipe.augment.size)
+        size = self.recipe.augment.size
+        network = starting_network(self.network, inputs, size)
+        place(network, context.device, channels_last=self.recipe.channels_last)
+        with closing(scoring_batches(self, inputs, context)) as batches:
+            masks = self._masks(network, batches, inputs)
+        same_on_all_ranks(masks.values())
+        if self.rewind_to is not None:
+            network.load_state_dict(read_network(inputs[self.rewind_to.key], size).state_dict())
+        apply(network, masks)
         objective = CrossEntropy(self.recipe.label_smoothing)
-        scores = self.criterion.score(network, (), objective)
-        apply(network, global_masks(scores, self.sparsity, masks_of(network)))
-        return fit(self, read_architecture(folder), network, objective, inputs, context)
+        return fit(self, architecture_of(self.network, inputs), network, objective, inputs, context)
+
+    def _masks(self, network: "nn.Module", batches: "Iterable[Batch]", inputs: Mapping[str, Path]) -> "Masks":
+        """Choose what goes; the network loses it, iteration by iteration."""
+        from harness.network import read_network
+        from harness.objective import CrossEntropy
+        from harness.pruning.allocation import allocated_masks, masks_with_counts
+        from harness.pruning.mask import apply, kept, masks_of
+
+        objective = CrossEntropy(self.recipe.label_smoothing)
+        masks = masks_of(network)
+        if self.layers_like is not None:
+            like = masks_of(read_network(inputs[self.layers_like.key], self.recipe.augment.size))
+            removed = {name: mask.numel() - kept(like)[name] for name, mask in like.items()}
+            return masks_with_counts(self.criterion.score(network, batches, objective), removed, masks)
+        dense = sum(kept(masks).values()) / sum(mask.numel() for mask in masks.values())
+        for iteration in range(1, self.iterations + 1):
+            left = dense * ((1 - self.sparsity) / dense) ** (iteration / self.iterations)
+            sparsity = self.sparsity if iteration == self.iterations else 1 - left
+            masks = allocated_masks(self.criterion.score(network, batches, objective), sparsity, self.scope, masks)
+            apply(network, masks)
+        return masks
 
 
 def lr_rewinding(
-    network: Stage, *, rounds: int, criterion: Criterion, data: Prepare, recipe: Recipe, seed: int = 0
+    network: Stage,
+    *,
+    rounds: int,
+    criterion: Criterion,
+    data: Prepare,
+    recipe: Recipe,
+    seed: int = 0,
+    rewind_to: Stage | None = None,
 ) -> list[Prune]:
     """The rounds of LR rewinding on a dense network, each a stage: a round removes a fifth of what remains.
 
-    So 2, 4 and 7 rounds reach 36, 59.04 and 79.03 %, and every prefix is shared (No & Park, ECCV 2022).
+    The weights stay and the schedule starts again (Renda et al., ICLR 2020). So 2, 4 and 7 rounds reach 36, 59.04 and
+    79.03 %, and every prefix is shared (No & Park, ECCV 2022). With `rewind_to`, and a recipe whose `first_epoch` is
+    that network's, it is weight rewinding; with a recipe that stays at the last rate it is fine-tuning.
     """
     done: list[Prune] = []
     for number in range(1, rounds + 1):
-        sparsity = round(1 - 0.8**number, 10)
-        last = done[-1] if done else network
-        done.append(Prune(network=last, criterion=criterion, sparsity=sparsity, data=data, recipe=recipe, seed=seed))
+        done.append(
+            Prune(
+                network=done[-1] if done else network,
+                criterion=criterion,
+                sparsity=sparsity_after(number),
+                data=data,
+                recipe=recipe,
+                seed=seed,
+                rewind_to=rewind_to,
+            )
+        )
     return done
+
+
+def shuffled(rounds: list[Prune], criterion: Criterion) -> list[Prune]:
+    """The same rounds with masks that keep as many weights in each layer, but others: those `criterion` chooses."""
+    done: list[Prune] = []
+    for like in rounds:
+        last = done[-1] if done else like.network
+        done.append(dataclasses.replace(like, network=last, criterion=criterion, layers_like=like))
+    return done
+
+
+def sparsity_after(rounds: int) -> float:
+    """What is gone after so many rounds that each remove a fifth of what remains."""
+    return round(1 - 0.8**rounds, 10)

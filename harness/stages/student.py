@@ -9,14 +9,14 @@ from pathlib import Path
 
 from harness.context import Context
 from harness.spec import Json, Stage, encode
-from harness.stages.prune import Prune
 
 
 @dataclass(frozen=True, kw_only=True)
 class Student(Stage):
     """Layer widths such that the student has about as many weights as `like` has left (No & Park, ECCV 2022)."""
 
-    like: Prune
+    like: Stage
+    """A pruned VGG or ResNet."""
 
     def run(self, inputs: Mapping[str, Path], context: Context) -> dict[str, Json]:
         from harness.network import Architecture, read_architecture, read_network
@@ -24,7 +24,7 @@ class Student(Stage):
         from harness.pruning.mask import prunable
 
         folder = inputs[self.like.key]
-        weights = prunable(read_network(folder, self.like.recipe.augment.size))
+        weights = prunable(read_network(folder, image_size=32))  # no channel is removed: the size does not matter
         nonzeros = {name: int(weight.count_nonzero()) for name, weight in weights.items()}
         student = form_student(read_architecture(folder).model, nonzeros)
         Architecture(student).write(context.folder)

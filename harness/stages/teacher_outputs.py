@@ -62,7 +62,7 @@ class TeacherOutputs(Stage):
         rows = stream.steps_per_epoch * recipe.global_batch
         shape = Shape(rows, self.classes, self.top_k, bf16=recipe.precision == "bf16")
         write_outputs(teacher, stream, recipe.epochs, shape, context)
-        return {"rows": rows, "epochs": recipe.epochs}
+        return {"rows": rows, "epochs": recipe.epochs, "image_passes": rows * recipe.epochs}
 
 
 def outputs_for(

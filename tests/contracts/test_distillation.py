@@ -1,19 +1,23 @@
-"""Every distillation method, found by its file, goes through the same tests."""
+"""Every distillation method of either kind, found by its file, goes through the same tests."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from harness import plugins
 from harness.batch import Batch
-from harness.models.vgg import VGG
-from harness.objective import Distilled, LiveTeacher
+from harness.contracts import FeatureDistillation, Objective
+from harness.models.resnet import ResNet
+from harness.objective import Distilled, FeatureDistilled, LiveTeacher
 from harness.spec import encode, model_from_json
+from harness.taps import Outputs, Taps
 
-IMAGES, LABELS = torch.randn(4, 3, 8, 8, generator=torch.Generator().manual_seed(0)), torch.tensor([0, 1, 2, 0])
-BATCH = Batch(IMAGES, LABELS, torch.arange(len(LABELS)))
+SIDE, TRAINING_IMAGES = 16, 12
+IMAGES = torch.randn(4, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(0))
+BATCH = Batch(IMAGES, torch.tensor([0, 1, 2, 0]), torch.tensor([7, 2, 9, 0]))
 
 
 @pytest.fixture(params=plugins.names("distillation"))
@@ -23,39 +27,86 @@ def method(request: pytest.FixtureRequest) -> Any:
 
 @pytest.fixture
 def pair() -> tuple[nn.Module, nn.Module]:
-    """Student, teacher."""
+    """Student, teacher: of other depths and widths, with the layers that feature methods tap by default."""
     torch.manual_seed(0)
-    return VGG(blocks=((4,),), classes=3).build(), VGG(blocks=((8,), (8,)), classes=3).build()
+    small = ResNet(depth=18, classes=3, widths=(4, 4, 6, 6), stem="cifar", stem_width=4)
+    return small.build(), replace(small, depth=34, widths=(4, 6, 6, 8)).build()
 
 
-def test_there_are_methods() -> None:
-    assert "kd" in plugins.names("distillation")
+def objective_of(method: Any, student: nn.Module, teacher: nn.Module) -> Objective:
+    """As the stage `distill` makes it, on one rank."""
+    live = LiveTeacher(teacher)
+    if not isinstance(method, FeatureDistillation):
+        return Distilled(method, live)
+    taps = Taps(student, method.student_layers), Taps(teacher, method.teacher_layers)
+    adapters = method.adapters(taps[0].shapes(SIDE), taps[1].shapes(SIDE), TRAINING_IMAGES)
+    return FeatureDistilled(method, live, *taps, adapters, lambda values: values[None])
+
+
+def total(terms: dict[str, Tensor]) -> Tensor:
+    return torch.stack(list(terms.values())).sum()
+
+
+def test_there_are_methods_of_both_kinds() -> None:
+    found = [plugins.class_of(f"distillation.{name}")() for name in plugins.names("distillation")]
+    of_features = [isinstance(method, FeatureDistillation) for method in found]
+    assert len(found) >= 10 and 0 < sum(of_features) < len(found)
 
 
 def test_terms_are_finite_scalars(method: Any, pair: tuple[nn.Module, nn.Module]) -> None:
-    student, teacher = pair
-    terms = Distilled(method, LiveTeacher(teacher))(student(IMAGES), BATCH)
-    assert terms
-    for term in terms.values():
-        assert term.shape == ()
-        assert term.isfinite()
+    objective = objective_of(method, *pair)
+    for _ in range(2):  # what is remembered of the first step takes part in the second
+        terms = objective(pair[0](IMAGES), BATCH)
+        assert len(terms) >= 2
+        for term in terms.values():
+            assert term.shape == ()
+            assert term.isfinite()
+        objective.end_step()
 
 
-def test_gradients_reach_the_student_only(method: Any, pair: tuple[nn.Module, nn.Module]) -> None:
+def test_gradients_reach_the_student_and_all_that_is_learned_beside_it(
+    method: Any, pair: tuple[nn.Module, nn.Module]
+) -> None:
     student, teacher = pair
-    terms = Distilled(method, LiveTeacher(teacher))(student(IMAGES), BATCH)
-    torch.stack(list(terms.values())).sum().backward()
-    assert all(parameter.grad is not None and parameter.grad.isfinite().all() for parameter in student.parameters())
+    objective = objective_of(method, student, teacher)
+    total(objective(student(IMAGES), BATCH)).backward()
+    learned = [] if objective.learned is None else list(objective.learned.parameters())
+    for parameter in (*student.parameters(), *learned):
+        assert parameter.grad is not None and parameter.grad.isfinite().all()
     assert all(parameter.grad is None for parameter in teacher.parameters())
 
 
-def test_logits_far_apart_stay_finite(method: Any) -> None:
-    student = torch.tensor([[1e4, -1e4, 0.0]], requires_grad=True)
-    terms = method.terms(student, torch.tensor([[-1e4, 1e4, 0.0]]), torch.tensor([1]))
-    torch.stack(list(terms.values())).sum().backward()
+def test_the_teacher_tells_in_the_students_gradient(method: Any, pair: tuple[nn.Module, nn.Module]) -> None:
+    student, teacher = pair
+    terms = objective_of(method, student, teacher)(student(IMAGES), BATCH)
+    total({name: term for name, term in terms.items() if name != "ce"}).backward()
+    first = next(student.parameters()).grad
+    assert first is not None and first.abs().max() > 0
+
+
+@pytest.mark.parametrize("size", [0.0, 1e4])
+def test_dead_and_huge_outputs_stay_finite(method: Any, pair: tuple[nn.Module, nn.Module], size: float) -> None:
+    """Logits far apart, in the wrong direction too; features of a dead layer, or of one that has run away."""
+    student, teacher = (size * torch.tensor([[sign, -sign, 0.0], [0.0, 0.0, sign]]) for sign in (1, -1))
+    student.requires_grad_()
+    batch = Batch(IMAGES[:2], torch.tensor([1, 2]), torch.tensor([7, 2]))
+    watched = [student]
+    if isinstance(method, FeatureDistillation):
+        shapes = Taps(pair[0], method.student_layers).shapes(SIDE), Taps(pair[1], method.teacher_layers).shapes(SIDE)
+        adapters = method.adapters(*shapes, TRAINING_IMAGES)
+        mine = {path: (size * torch.randn(2, *shape)).requires_grad_() for path, shape in shapes[0].items()}
+        theirs = {path: torch.randn(2, *shape) for path, shape in shapes[1].items()}
+        watched += [*mine.values(), *adapters.parameters()]
+        terms = method.terms(Outputs(student, mine), Outputs(teacher, theirs), batch, adapters)
+    else:
+        terms = method.terms(student, teacher, batch.labels)
     assert all(term.isfinite() for term in terms.values())
-    assert student.grad is not None and student.grad.isfinite().all()
+    total(terms).backward()
+    for tensor in watched:
+        assert tensor.grad is not None and tensor.grad.isfinite().all()
 
 
 def test_it_survives_json(method: Any) -> None:
     assert model_from_json(encode(method)) == method
+    other = replace(method, ce_weight=0.25) if hasattr(method, "ce_weight") else replace(method, kd_weight=0.25)
+    assert model_from_json(encode(other)) == other != method

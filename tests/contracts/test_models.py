@@ -8,12 +8,16 @@ import torch
 
 from harness import plugins
 from harness.models.resnet import ResNet
+from harness.models.timm import Timm
+from harness.models.torchvision import Torchvision
 from harness.models.vgg import VGG
 from harness.pruning.mask import prunable
 from harness.spec import encode, model_from_json
 
 EXAMPLES = {
     "resnet": ResNet(depth=18, classes=3, widths=(4, 6, 8, 10), stem="cifar", stem_width=4),
+    "timm": Timm("test_vit", classes=3, image_size=32),
+    "torchvision": Torchvision("shufflenet_v2_x0_5", classes=3),
     "vgg": VGG(blocks=((4,), (6, 8)), classes=3),
 }
 """A small one of each; a new architecture adds a row."""

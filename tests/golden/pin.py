@@ -1,4 +1,4 @@
-"""The pinned text of a suite: every stage with its key and its whole spec.
+"""The pinned text of a suite under seed 0: every stage with its key and its whole spec.
 
 Run `.venv/bin/python -m tests.golden.pin` to pin what the benchmarks say now; the diff is the science that changed.
 """
@@ -8,6 +8,7 @@ import json
 from pathlib import Path
 
 import benchmarks
+from harness.benchmark import find_suite
 from harness.plan import make_plan
 from harness.spec import canonical
 from harness.store import Store
@@ -24,11 +25,13 @@ def suites() -> list[tuple[str, str]]:
 
 
 def pinned(benchmark: str, suite: str) -> str:
-    """One line a stage: key, name, spec; then one line an entry: key, name, promise."""
-    entries = importlib.import_module(f"benchmarks.{benchmark}").SUITES[suite]().entries
-    steps = make_plan(((entry.name, entry.evaluate) for entry in entries), Store(Path("nowhere")))
+    """One line a stage: key, name, spec; then one line an entry: key, name, promise, whom it is compared with."""
+    found = find_suite(benchmark, suite, 1)[1]
+    steps = make_plan(found.wanted, Store(Path("nowhere")))
     lines = [f"{s.stage.key} {s.stage.name} {json.dumps(canonical(s.stage), sort_keys=True)}" for s in steps]
-    lines += [f"{entry.evaluate.key} entry {entry.name!r} promised {entry.promised}" for entry in entries]
+    for entry in found.entries:
+        against = f" against {list(entry.against)}" if entry.against else ""
+        lines.append(f"{entry.evaluate.key} entry {entry.name!r} promised {entry.promised}{against}")
     return "\n".join(lines) + "\n"
 
 

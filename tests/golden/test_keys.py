@@ -1,7 +1,12 @@
 """What a benchmark entry means is pinned as text: nobody moves a key or a number unnoticed."""
 
+from pathlib import Path
+
 import pytest
 
+from harness.benchmark import find_suite
+from harness.plan import make_plan
+from harness.store import Store
 from tests.golden.pin import path, pinned, suites
 
 
@@ -14,3 +19,11 @@ def test_keys_and_specs_are_those_that_were_pinned(benchmark: str, suite: str) -
 
 def test_every_pinned_text_belongs_to_a_suite() -> None:
     assert {p.name for p in path("", "").parent.glob("*.txt")} == {path(*names).name for names in suites()}
+
+
+@pytest.mark.parametrize(("benchmark", "suite"), suites())
+def test_another_seed_is_another_training_of_everything(benchmark: str, suite: str) -> None:
+    """A stage that its suite forgot to hand the seed would be one sample that the table calls several."""
+    steps = make_plan(find_suite(benchmark, suite, 2)[1].wanted, Store(Path("nowhere")))
+    seeds = [getattr(step.stage, "seed", None) for step in steps if hasattr(step.stage, "recipe")]
+    assert seeds.count(0) == seeds.count(1) == len(seeds) / 2

@@ -6,7 +6,7 @@ import pytest
 
 from harness.benchmark import find_suite
 from harness.leaderboard.rows import read_rows
-from harness.leaderboard.table import to_csv, to_markdown
+from harness.leaderboard.table import to_files
 
 RESULTS = Path(__file__).parents[2] / "results"
 TABLES = [path.with_suffix(".csv") for path in sorted(RESULTS.glob("*.md"))]
@@ -17,9 +17,9 @@ def test_a_committed_table_is_derived_from_committed_rows(table: Path) -> None:
     benchmark, _, suite = table.stem.partition("-")
     entries = find_suite(benchmark, suite or None)[1].entries
     rows = read_rows(benchmark, {entry.evaluate.key for entry in entries}, RESULTS)
-    assert [row.entry for row in rows] == [entry.name for entry in entries]
-    assert to_csv(rows) == table.read_text()
-    assert to_markdown(rows) == table.with_suffix(".md").read_text()
+    assert {row.key: row.entry for row in rows} == {entry.evaluate.key: entry.name for entry in entries}
+    for ending, text in to_files(rows).items():
+        assert table.with_name(f"{table.stem}{ending}").read_text() == text
 
 
 def test_there_is_a_record() -> None:

@@ -12,7 +12,8 @@ from harness.cost import macs
 from harness.errors import UserError
 from harness.models.resnet import ResNet
 from harness.models.vgg import VGG
-from harness.pruning.channel import Record, prune_channels, replay
+from harness.pruning.channel import Record, replay, score_channels
+from harness.pruning.channel_choice import lowest_channels
 
 EXAMPLE = torch.zeros(1, 3, 32, 32)
 SPECS: dict[str, Any] = {
@@ -20,6 +21,13 @@ SPECS: dict[str, Any] = {
     "resnet18": ResNet(depth=18, classes=5, widths=(8, 16, 32, 64), stem="cifar", stem_width=8),
     "resnet50": ResNet(depth=50, classes=5, widths=(8, 16, 16, 16), stem="cifar", stem_width=16),
 }
+
+
+def prune(network: nn.Module, share: float) -> Record:
+    """The weakest channels of each group, in place."""
+    record = lowest_channels(score_channels(network, EXAMPLE, "magnitude"), share, "layer")
+    replay(network, record, EXAMPLE)
+    return record
 
 
 @pytest.fixture(params=SPECS)
@@ -36,19 +44,19 @@ def small() -> nn.Module:
 
 @pytest.fixture
 def record(small: nn.Module) -> Record:
-    return prune_channels(copy.deepcopy(small), EXAMPLE, 0.5)
+    return prune(copy.deepcopy(small), 0.5)
 
 
 def test_half_the_channels_leave_about_a_quarter_of_the_macs(spec: Any) -> None:
     network = spec.build()
     dense = macs(network, 32)
-    prune_channels(network, EXAMPLE, 0.5)
+    prune(network, 0.5)
     assert 0.25 <= macs(network, 32) / dense < 0.30  # the image's and the classifier's side stay whole
 
 
 def test_the_network_still_learns_and_keeps_its_outputs(spec: Any) -> None:
     network = spec.build()
-    prune_channels(network, EXAMPLE, 0.3)
+    prune(network, 0.3)
     logits = network(torch.randn(4, 3, 32, 32))
     assert logits.shape == (4, 5)
     logits.square().mean().backward()
@@ -57,7 +65,7 @@ def test_the_network_still_learns_and_keeps_its_outputs(spec: Any) -> None:
 
 def test_a_record_through_json_rebuilds_the_same_network(spec: Any) -> None:
     network, again = spec.build(), spec.build()
-    record = prune_channels(network, EXAMPLE, 0.4)
+    record = prune(network, 0.4)
     replay(again, json.loads(json.dumps(record)), EXAMPLE)
     assert {n: t.shape for n, t in again.state_dict().items()} == {n: t.shape for n, t in network.state_dict().items()}
     again.load_state_dict(network.state_dict())
@@ -78,14 +86,14 @@ def test_the_weakest_channels_go(small: nn.Module) -> None:
     with torch.no_grad():
         for name in ("features.0.weight", "features.1.weight"):
             small.get_parameter(name)[weak] *= 1e-3
-    record = prune_channels(small, EXAMPLE, 0.25)
+    record = prune(small, 0.25)
     assert next(e["removed"] for e in record["groups"] if e["layer"] == "features.0") == weak
 
 
 def test_equal_channels_go_from_the_front_and_one_always_stays(small: nn.Module) -> None:
     for parameter in small.parameters():
         nn.init.ones_(parameter)
-    record = prune_channels(small, EXAMPLE, 0.99)
+    record = prune(small, 0.99)
     assert {e["layer"]: e["removed"] for e in record["groups"]}["features.7"] == list(range(15))
     assert small(torch.randn(2, 3, 32, 32)).shape == (2, 5)
 
@@ -107,10 +115,9 @@ def test_the_network_is_traced_in_one_pass_over_the_whole_example(small: nn.Modu
     assert shapes == [EXAMPLE.shape]
 
 
-@pytest.mark.parametrize("share", [0.0, 1.0, 50])
-def test_a_share_that_is_no_fraction_is_refused(small: nn.Module, share: float) -> None:
-    with pytest.raises(UserError, match="not between 0 and 1"):
-        prune_channels(small, EXAMPLE, share)
+def test_a_network_with_nothing_to_remove_is_refused() -> None:
+    with pytest.raises(UserError, match="has no channels that can go"):
+        score_channels(nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 5)), EXAMPLE, "magnitude")
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,10 @@ from torch.nn.utils import prune
 from harness.criteria.magnitude import Magnitude
 from harness.errors import StageError, UserError
 from harness.models.resnet import ResNet
+from harness.models.vgg import VGG, vgg
+from harness.objective import CrossEntropy
 from harness.pruning import mask
-from harness.pruning.threshold import global_masks
+from harness.pruning.threshold import global_masks, remove_lowest
 
 
 def random_scores(seed: int = 0) -> dict[str, Tensor]:
@@ -80,6 +82,11 @@ def test_seven_rounds_of_twenty_percent_remove_79_percent() -> None:
     assert masks is not None and removed(masks) == round(0.7902848 * 3190)
 
 
+@pytest.mark.parametrize("count", [0, 1, 3189, 3190])
+def test_a_count_may_be_anything_from_none_to_all(count: int) -> None:
+    assert same(remove_lowest(random_scores(), count), by_sorting(random_scores(), count))
+
+
 @pytest.mark.parametrize("sparsity", [0.0, 1.0, -0.2, 80, float("nan")])
 def test_a_sparsity_that_is_no_fraction_is_refused(sparsity: float) -> None:
     with pytest.raises(UserError, match="not between 0 and 1"):
@@ -108,11 +115,28 @@ def test_the_largest_finite_scores_are_fine() -> None:
     assert global_masks({"a": torch.tensor([largest, -largest])}, 0.5)["a"].tolist() == [True, False]
 
 
-def test_torch_removes_the_same_weights() -> None:
-    torch.manual_seed(0)
-    network = ResNet(depth=18, classes=5, widths=(8, 16, 16, 16), stem_width=8).build()
-    masks = global_masks(Magnitude().score(network, [], lambda *_: {}), 0.8)
+@pytest.mark.parametrize(
+    "spec",
+    [ResNet(depth=18, classes=5, widths=(8, 16, 16, 16), stem_width=8), vgg(depth=19, classes=100)],
+    ids=["resnet18", "vgg19"],
+)
+def test_torch_removes_the_same_weights(spec: ResNet | VGG) -> None:
+    torch.manual_seed(1)  # of weights that are equal to the last bit torch takes any: here none lie at the cut
+    network = spec.build()
+    scores = Magnitude().score(network, [], CrossEntropy())
+    masks = global_masks(scores, 0.8)
     layers = [(layer, "weight") for layer in network.modules() if isinstance(layer, (nn.Conv2d, nn.Linear))]
     prune.global_unstructured(layers, pruning_method=prune.L1Unstructured, amount=0.8)
-    theirs = dict(network.named_buffers())
-    assert all(torch.equal(kept, theirs[f"{name}_mask"].bool()) for name, kept in masks.items())
+    theirs = {name: network.get_buffer(f"{name}_mask").bool() for name in masks}
+    assert all(torch.equal(kept, theirs[name]) for name, kept in masks.items())
+
+
+def test_the_rounds_of_a_vgg19_end_at_36_59_and_79_percent() -> None:
+    torch.manual_seed(0)
+    scores = Magnitude().score(vgg(depth=19, classes=100).build(), [], CrossEntropy())
+    total, masks, reached = sum(score.numel() for score in scores.values()), None, []
+    for n in (2, 4, 7):
+        masks = global_masks(scores, 1 - 0.8**n, masks)
+        assert abs(removed(masks) - (1 - 0.8**n) * total) <= 1
+        reached.append(round(100 * removed(masks) / total, 2))
+    assert reached == [36.0, 59.04, 79.03]

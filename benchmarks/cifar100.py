@@ -1,0 +1,101 @@
+"""CIFAR-100: prune-then-distill as No & Park (ECCV 2022) run it, with the controls its claim needs.
+
+Command   python launch/cifar100.py --data DIR                    (DIR holds cifar-100-python/, or receives it)
+Suites    full: all of the following; fixed, formed: the paper's two tables; controls, settings, synflow, channels,
+          methods;
+          each also as <suite>-budget: the same in a tenth of the epochs
+Hardware  one GPU a stage is enough; hours not measured yet. A 79 % teacher takes 1,110 epochs; three seeds by default
+Promise   none: the paper's accuracies are not established here, so the column stays blank
+
+The recipes are those of the authors' code: Nesterov SGD with weight decay on all parameters, a tenth of the training
+images held out, best epoch on them for teachers and students, last epoch for pruning rounds.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from benchmarks.prune_then_distill import tables
+from benchmarks.prune_then_distill.protocol import Protocol, Taught
+from harness.benchmark import Entry
+from harness.contracts import Distillation, FeatureDistillation
+from harness.data.augment import Augment
+from harness.data.cifar100 import Cifar100
+from harness.distillation.attention_transfer import AttentionTransfer
+from harness.distillation.crd import CRD
+from harness.distillation.dist import DIST
+from harness.distillation.dkd import DKD
+from harness.distillation.fitnet import FitNet
+from harness.distillation.kd import KD
+from harness.distillation.nkd import NKD
+from harness.distillation.relational_kd import RelationalKD
+from harness.distillation.review_kd import ReviewKD
+from harness.distillation.standardised_kd import StandardisedKD
+from harness.models.vgg import vgg, vgg19_cl1, vgg19_cl2, vgg19_dbl
+from harness.recipe import Recipe
+from harness.stages.prepare import Prepare
+
+TRAIN = Recipe(
+    epochs=200,
+    augment=Augment(crop="pad", size=32, pad=4),
+    global_batch=128,
+    batch_per_gpu=128,
+    lr=0.1,
+    weight_decay=5e-4,
+    decay_all=True,
+    milestones=(60, 120, 160),
+    factor=0.2,
+    keep="best",
+)
+ROUND = replace(TRAIN, epochs=130, weight_decay=2e-4, milestones=(39, 84), factor=0.1, keep="last")
+ROUNDS = (2, 4, 7)
+VGG19, VGG19_DBL, VGG11 = vgg(depth=19, classes=100), vgg19_dbl(classes=100), vgg(depth=11, classes=100)
+METHODS: dict[str, Distillation | FeatureDistillation] = {
+    "DKD": DKD(),
+    "DIST": DIST(beta=2.0, gamma=2.0, temperature=4.0),
+    "NKD": NKD(),
+    "standardised KD": StandardisedKD(),
+    "FitNet": FitNet(student_layers=VGG11.block_ends[2:3], teacher_layers=VGG19.block_ends[2:3]),
+    "attention transfer": AttentionTransfer(student_layers=VGG11.block_ends, teacher_layers=VGG19.block_ends),
+    "relational KD": RelationalKD(student_layers=("pool",), teacher_layers=("pool",)),
+    "CRD": CRD(student_layers=("pool",), teacher_layers=("pool",)),
+    "ReviewKD": ReviewKD(student_layers=VGG11.block_ends[1:], teacher_layers=VGG19.block_ends[1:]),
+}
+"""The methods a reader knows, with their authors' settings for CIFAR-100."""
+
+
+def make_tables(seed: int, shorten: Callable[[Recipe], Recipe]) -> dict[str, list[Entry]]:
+    """Every table of the benchmark, by the name of its suite."""
+    train = shorten(TRAIN)
+    protocol = Protocol(
+        data=Prepare(source=Cifar100(), minival=0.1, minival_seed=200),
+        size=32,
+        teacher=train,
+        round=shorten(ROUND),
+        seed=seed,
+    )
+    vgg11, vgg19, cl1, cl2 = (
+        Taught(name=name, network=network, alone=train, taught=train)
+        for name, network in {
+            "VGG11": VGG11,
+            "VGG19": VGG19,
+            "VGG19-CL1": vgg19_cl1(classes=100),
+            "VGG19-CL2": vgg19_cl2(classes=100),
+        }.items()
+    )
+    return {
+        "fixed": tables.fixed_students(protocol, "VGG19", VGG19, [vgg11, vgg19, cl1, cl2], ROUNDS),
+        "formed": [
+            *tables.formed_students(protocol, "VGG19", VGG19, vgg19, ROUNDS),
+            *tables.formed_students(protocol, "VGG19-DBL", VGG19_DBL, vgg19, ROUNDS),
+        ],
+        "controls": tables.controls(protocol, "VGG19", VGG19, vgg11, 7),
+        "settings": tables.settings(
+            protocol, "VGG19", VGG19, vgg11, 7, [KD(temperature=4, kd_weight=0.9), KD(temperature=1, kd_weight=0.5)]
+        ),
+        "synflow": tables.synflow(protocol, "VGG19", VGG19, vgg11, ROUNDS),
+        "channels": tables.channels(protocol, "VGG19", VGG19, vgg11, [0.36, 0.59, 0.79]),
+        "methods": tables.other_methods(protocol, "VGG19", VGG19, vgg11, 7, METHODS),
+    }
+
+
+SUITES = tables.suites(make_tables)

@@ -1,0 +1,52 @@
+"""Fashion-MNIST, a small part of it: the claim of prune-then-distill with all its controls, on a CPU.
+
+Command   python launch/fashion_mnist.py --data DIR                       (DIR holds FashionMNIST/raw/, or receives it)
+Hardware  two CPU cores; see results/fashion_mnist.md for what it took
+Data      200 training images of each class, all 10,000 test images
+Promise   none: nothing is published for this protocol. Its networks are thin and its schedules short: it shows that the
+          measurement works, and what it gives here; it is no statement about full-size networks
+"""
+
+from benchmarks.prune_then_distill import tables
+from benchmarks.prune_then_distill.protocol import Protocol, Taught
+from harness.benchmark import Suite
+from harness.data.augment import Augment
+from harness.data.fashion_mnist import FashionMnist
+from harness.models.vgg import VGG
+from harness.recipe import Recipe
+from harness.stages.prepare import Prepare
+
+TEACHER = VGG(blocks=((8, 8), (16, 16), (32, 32)), classes=10)
+STUDENT = VGG(blocks=((4,), (8,), (16,)), classes=10)
+
+
+def recipe(epochs: int) -> Recipe:
+    """Nesterov SGD on one cosine."""
+    return Recipe(
+        epochs=epochs,
+        augment=Augment(crop="pad", size=28, pad=2),
+        global_batch=64,
+        batch_per_gpu=64,
+        lr=0.1,
+        weight_decay=5e-4,
+        schedule="cosine",
+        warmup_epochs=1,
+    )
+
+
+def full(seed: int) -> Suite:
+    """Controls for a small student and a 59 % teacher, and the student that is formed from it."""
+    protocol = Protocol(
+        data=Prepare(source=FashionMnist(per_class=200)), size=28, teacher=recipe(15), round=recipe(5), seed=seed
+    )
+    student = Taught(name="student", network=STUDENT, alone=recipe(15), taught=recipe(15))
+    return Suite(
+        entries=tables.merged(
+            tables.controls(protocol, "teacher", TEACHER, student, 4),
+            tables.formed_students(protocol, "teacher", TEACHER, student, [4]),
+        ),
+        seeds=3,
+    )
+
+
+SUITES = {"full": full}

@@ -1,0 +1,223 @@
+"""The tables of prune-then-distill, each a list of entries.
+
+Lives here: one function for each table. Must not: recipes, data sets, promised values.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+
+from benchmarks.prune_then_distill.protocol import Protocol, Taught, tenth
+from harness.benchmark import Entry, Suite
+from harness.contracts import Distillation, FeatureDistillation, Model
+from harness.criteria.confidence import Confidence
+from harness.criteria.random import Random
+from harness.criteria.synflow import SynFlow
+from harness.distillation.kd import KD
+from harness.recipe import Recipe
+from harness.spec import Stage
+from harness.stages.prune import Prune, shuffled, sparsity_after
+from harness.stages.prune_channels import PruneChannels
+from harness.stages.student import Student
+
+PAPER, BUDGET = "the papers' recipes", "budget: the papers' recipes in a tenth of the epochs"
+
+
+def teachers(protocol: Protocol, name: str, network: Model, rounds: Iterable[int]) -> dict[str, Stage]:
+    """The dense teacher and those after so many rounds, by name."""
+    chain = protocol.rounds(network, max(rounds))
+    found: dict[str, Stage] = {name: protocol.dense(network)}
+    return found | {f"{name} pruned {percent(count)}": chain[count - 1] for count in rounds}
+
+
+def teacher_entries(protocol: Protocol, found: Mapping[str, Stage]) -> list[Entry]:
+    """Each teacher; all but the first are set beside it."""
+    (dense_name, dense), *others = found.items()
+    return [
+        protocol.entry(dense_name, dense),
+        *(protocol.entry(name, stage, dense=dense, against=(dense_name,)) for name, stage in others),
+    ]
+
+
+def fixed_students(
+    protocol: Protocol, name: str, network: Model, students: Sequence[Taught], rounds: Sequence[int]
+) -> list[Entry]:
+    """Students of a given architecture, alone and from teachers that are dense or pruned."""
+    found = teachers(protocol, name, network, rounds)
+    entries = teacher_entries(protocol, found)
+    for student in students:
+        entries += students_of(protocol, student, found)
+    return entries
+
+
+def formed_students(
+    protocol: Protocol, name: str, network: Model, recipes: Taught, rounds: Sequence[int]
+) -> list[Entry]:
+    """Students whose widths are read off each pruned teacher: alone, from the dense teacher, from that pruned one."""
+    found = teachers(protocol, name, network, rounds)
+    entries = teacher_entries(protocol, found)
+    (dense_name, dense), *pruned = found.items()
+    for (pruned_name, teacher), count in zip(pruned, rounds, strict=True):
+        student = replace(recipes, name=f"{name}-st{percent(count)[:2]}", network=Student(like=teacher))
+        entries += students_of(protocol, student, {dense_name: dense, pruned_name: teacher})
+    return entries
+
+
+def students_of(protocol: Protocol, student: Taught, found: Mapping[str, Stage]) -> list[Entry]:
+    """The student alone and from every teacher; each of the pruned ones claims to teach better than the dense one."""
+    by_labels = protocol.alone(student)
+    names = {stage.key: name for name, stage in found.items()}
+    alone = names.get(by_labels.key, f"{student.name} alone")  # a student may be what the dense teacher is
+    (dense_name, dense), *others = found.items()
+    from_dense = f"{student.name} from {dense_name}"
+    return [
+        protocol.entry(alone, by_labels),
+        protocol.entry(from_dense, protocol.taught(student, dense), against=(alone,)),
+        *(
+            protocol.entry(f"{student.name} from {name}", protocol.taught(student, stage), against=(from_dense, alone))
+            for name, stage in others
+        ),
+    ]
+
+
+def controls(protocol: Protocol, name: str, network: Model, student: Taught, rounds: int) -> list[Entry]:
+    """What else might explain that a pruned teacher teaches better: the claim is that it beats all of them.
+
+    The dense teacher trained as long, made as soft in two ways, stopped early; masks of other weights at the same layer
+    densities, of random weights, of weights chosen for unsure predictions.
+    """
+    found = teachers(protocol, name, network, [rounds])
+    (_, dense), (pruned_name, pruned) = found.items()
+    early = replace(protocol.teacher, stop_epoch=max(1, protocol.teacher.epochs // 3), keep="last")
+    others: dict[str, Stage] = {
+        f"{name} trained as long": protocol.retrained(network, rounds),
+        f"{name} smoothed": protocol.softened(dense, pruned, "uniform"),
+        f"{name} tempered": protocol.softened(dense, pruned, "temperature"),
+        f"{name} stopped early": replace(protocol.dense(network), recipe=early),
+        f"{pruned_name}, shuffled in layers": shuffled(protocol.rounds(network, rounds), Random())[-1],
+        f"{pruned_name} at random": protocol.rounds(network, rounds, Random())[-1],
+        f"{pruned_name} by confidence": protocol.rounds(network, rounds, Confidence())[-1],
+    }
+    alone, from_dense, from_pruned = students_of(protocol, student, found)
+    claims = (*from_pruned.against, *(f"{student.name} from {other}" for other in others))
+    return [
+        *teacher_entries(protocol, found | others),
+        alone,
+        from_dense,
+        replace(from_pruned, against=claims),
+        *(protocol.entry(f"{student.name} from {key}", protocol.taught(student, t)) for key, t in others.items()),
+    ]
+
+
+def settings(
+    protocol: Protocol, name: str, network: Model, student: Taught, rounds: int, methods: Sequence[KD]
+) -> list[Entry]:
+    """The comparison once more at other temperatures and weights: the published setting is one point."""
+    entries = []
+    for method in methods:
+        at = replace(student, name=f"{student.name} (T {method.temperature:g}, weight {method.kd_weight:g})")
+        found = teachers(protocol, name, network, [rounds])
+        _, *distilled = students_of(replace(protocol, method=method), at, found)
+        entries += [
+            replace(entry, against=entry.against[:1] if number else ()) for number, entry in enumerate(distilled)
+        ]
+    return entries
+
+
+def synflow(protocol: Protocol, name: str, network: Model, student: Taught, rounds: Sequence[int]) -> list[Entry]:
+    """Teachers pruned at initialisation by SynFlow in 100 iterations, as its authors do, then trained as a round is."""
+    dense = protocol.dense(network)
+    found: dict[str, Stage] = {name: dense}
+    for count in rounds:
+        found[f"{name} SynFlow {percent(count)}"] = Prune(
+            network=network,
+            criterion=SynFlow(),
+            sparsity=sparsity_after(count),
+            iterations=100,
+            data=protocol.data,
+            recipe=protocol.round,
+            seed=protocol.seed,
+        )
+    return [*teacher_entries(protocol, found), *students_of(protocol, student, found)]
+
+
+def channels(
+    protocol: Protocol, name: str, network: Model, student: Taught, reductions: Sequence[float]
+) -> list[Entry]:
+    """Teachers that lost whole channels until a share of the MACs was gone, then trained as a round is."""
+    dense = protocol.dense(network)
+    found: dict[str, Stage] = {name: dense}
+    for reduction in reductions:
+        found[f"{name} less {100 * reduction:.0f} % MACs"] = PruneChannels(
+            network=dense,
+            reduction=reduction,
+            measure="macs",
+            scope="global",
+            data=protocol.data,
+            recipe=protocol.round,
+            seed=protocol.seed,
+        )
+    return [*teacher_entries(protocol, found), *students_of(protocol, student, found)]
+
+
+def other_methods(
+    protocol: Protocol,
+    name: str,
+    network: Model,
+    student: Taught,
+    rounds: int,
+    methods: Mapping[str, Distillation | FeatureDistillation],
+) -> list[Entry]:
+    """Other distillation methods from the dense and from the pruned teacher."""
+    (dense_name, dense), (pruned_name, pruned) = teachers(protocol, name, network, [rounds]).items()
+    entries = []
+    for label, method in methods.items():
+        from_dense = f"{student.name} from {dense_name} by {label}"
+        entries += [
+            protocol.entry(from_dense, protocol.taught(student, dense, method)),
+            protocol.entry(
+                f"{student.name} from {pruned_name} by {label}",
+                protocol.taught(student, pruned, method),
+                against=(from_dense,),
+            ),
+        ]
+    return entries
+
+
+def merged(*tables: list[Entry]) -> tuple[Entry, ...]:
+    """The entries of several tables, those of one name once, with what any of them is compared with."""
+    found: dict[str, Entry] = {}
+    for entry in (entry for table in tables for entry in table):
+        known = found.get(entry.name, entry)
+        found[entry.name] = replace(entry, against=tuple(dict.fromkeys((*known.against, *entry.against))))
+    return tuple(found.values())
+
+
+def percent(rounds: int) -> str:
+    """`79 %` of 7 rounds."""
+    return f"{100 * sparsity_after(rounds):.0f} %"
+
+
+def suites(
+    make: Callable[[int, Callable[[Recipe], Recipe]], dict[str, list[Entry]]],
+    *,
+    full: Sequence[str] = (),
+    seeds: int = 3,
+    gpus: int = 1,
+    workers: int = 4,
+) -> dict[str, Callable[[int], Suite]]:
+    """The suites of a benchmark whose tables `make(seed, shorten)` gives by name; `full` is these or all of them.
+
+    Each also as `<name>-budget`, every recipe cut to a tenth.
+    """
+
+    def suite(name: str, shorten: Callable[[Recipe], Recipe], protocol: str) -> Callable[[int], Suite]:
+        def of_seed(seed: int) -> Suite:
+            found = make(seed, shorten)
+            wanted = [found[table] for table in full or found] if name == "full" else [found[name]]
+            return Suite(entries=merged(*wanted), seeds=seeds, gpus=gpus, workers=workers, protocol=protocol)
+
+        return of_seed
+
+    names = ("full", *make(0, tenth))
+    paper = {name: suite(name, lambda recipe: recipe, PAPER) for name in names}
+    return paper | {f"{name}-budget": suite(name, tenth, BUDGET) for name in names}

@@ -1,0 +1,89 @@
+"""Tiny-ImageNet: prune-then-distill as No & Park (ECCV 2022) run it.
+
+Command   python launch/tiny_imagenet.py --data DIR                                    (DIR holds tiny-imagenet-200/)
+Suites    full: all of the following; fixed, formed: the paper's two tables; controls; stems: the same teacher behind
+          the 7x7 stem with a max-pool, to which the authors say the gain is sensitive; each also as <suite>-budget: the
+          same in a tenth of the epochs
+Hardware  one GPU a stage is enough; hours not measured yet. Three seeds are the default
+Promise   none: the paper's accuracies are not established here, so the column stays blank
+
+The recipes are those of the authors' code; where it has none, for ResNet18-DBL and ResNet50, those of ResNet18 serve.
+Evaluation is on clean images; theirs crops and mirrors test images at random.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from benchmarks.prune_then_distill import tables
+from benchmarks.prune_then_distill.protocol import Protocol, Taught
+from harness.benchmark import Entry
+from harness.data.augment import Augment
+from harness.data.tiny_imagenet import TinyImagenet
+from harness.models.resnet import ResNet, resnet18_dbl
+from harness.models.torchvision import Torchvision
+from harness.models.vgg import vgg16_tiny
+from harness.recipe import Recipe
+from harness.stages.prepare import Prepare
+
+TRAIN = Recipe(
+    epochs=100,
+    augment=Augment(crop="pad", size=64, pad=4),
+    global_batch=128,
+    batch_per_gpu=128,
+    lr=0.01,
+    weight_decay=1e-4,
+    decay_all=True,
+    milestones=(30, 60, 80),
+    keep="best",
+)
+TRAIN_MOBILENET = replace(
+    TRAIN,
+    epochs=120,
+    global_batch=256,
+    batch_per_gpu=256,
+    lr=0.05,
+    weight_decay=5e-4,
+    milestones=(60, 80, 100),
+)
+ROUND = replace(TRAIN, epochs=50, global_batch=512, batch_per_gpu=512, lr=0.04, milestones=(10, 30), keep="last")
+TAUGHT = replace(TRAIN, global_batch=256, batch_per_gpu=256, weight_decay=5e-4, factor=0.2)
+TAUGHT_MOBILENET = replace(TRAIN_MOBILENET, epochs=100, milestones=(60, 80))
+ROUNDS = (2, 4, 7)
+RESNET18 = ResNet(depth=18, classes=200, stem="cifar", shortcut_scale=True)
+RESNET18_DBL = replace(resnet18_dbl(classes=200, stem="cifar"), shortcut_scale=True)
+RESNET50 = ResNet(depth=50, classes=200, stem="cifar", shortcut_scale=True)
+
+
+def make_tables(seed: int, shorten: Callable[[Recipe], Recipe]) -> dict[str, list[Entry]]:
+    """Every table of the benchmark, by the name of its suite."""
+    protocol = Protocol(
+        data=Prepare(source=TinyImagenet(), minival=0.1, minival_seed=200),
+        size=64,
+        teacher=shorten(TRAIN),
+        round=shorten(ROUND),
+        seed=seed,
+    )
+    train, taught = shorten(TRAIN), shorten(TAUGHT)
+    resnet18 = Taught(name="ResNet18", network=RESNET18, alone=train, taught=taught)
+    mobilenet = Taught(
+        name="MobileNet-v2",
+        network=Torchvision("mobilenet_v2", classes=200),
+        alone=shorten(TRAIN_MOBILENET),
+        taught=shorten(TAUGHT_MOBILENET),
+    )
+    students = [resnet18, replace(resnet18, name="VGG16", network=vgg16_tiny(classes=200)), mobilenet]
+    return {
+        "fixed": tables.fixed_students(protocol, "ResNet18", RESNET18, students, ROUNDS),
+        "formed": [
+            *tables.formed_students(protocol, "ResNet18", RESNET18, resnet18, ROUNDS),
+            *tables.formed_students(protocol, "ResNet18-DBL", RESNET18_DBL, resnet18, ROUNDS),
+            *tables.formed_students(protocol, "ResNet50", RESNET50, resnet18, ROUNDS),
+        ],
+        "controls": tables.controls(protocol, "ResNet18", RESNET18, mobilenet, 7),
+        "stems": tables.fixed_students(
+            protocol, "ResNet18 behind a max-pool", replace(RESNET18, stem="imagenet"), [mobilenet], ROUNDS
+        ),
+    }
+
+
+SUITES = tables.suites(make_tables)

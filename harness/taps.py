@@ -1,0 +1,82 @@
+"""What a network puts out on the way to its logits: features, tapped by module path.
+
+Lives here: `Taps`, and `Outputs`, what a feature method compares. Must not: methods (`harness.distillation`), training.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from harness.errors import UserError
+from harness.plugins import did_you_mean
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """`logits` [n, classes] of one network for n images, and `features` [n, ...] by module path."""
+
+    logits: Tensor
+    features: Mapping[str, Tensor]
+
+
+class Taps:
+    """Keeps what some modules of a network put out in its last forward, until it is taken.
+
+    The hooks sit on the modules themselves, so it does not matter what an engine wraps the network in.
+    """
+
+    def __init__(self, network: nn.Module, paths: Sequence[str]) -> None:
+        """`paths` as in `named_modules`: "layer4", "features.7". Raises UserError if the network has no such module."""
+        self.network, self.paths = network, tuple(paths)
+        modules = dict(network.named_modules())
+        self._kept: dict[str, tuple[Tensor, int]] = {}
+        for path in self.paths:
+            if path not in modules:
+                known = [name for name in modules if name]
+                raise UserError(f"the network has no layer {path!r} to tap{did_you_mean(path, known)}")
+            modules[path].register_forward_hook(partial(self._keep, path))
+
+    def take(self) -> dict[str, Tensor]:
+        """The features of the last forward by path; they are kept no longer, nor is the graph behind them.
+
+        Raises UserError for a module that was not run.
+        """
+        return {path: feature for path, (feature, _) in self._take().items()}
+
+    @torch.no_grad()
+    def shapes(self, side: int) -> dict[str, tuple[int, ...]]:
+        """Shape of every feature of one image of `side` pixels, without the batch. The network stays as it was.
+
+        Raises UserError as `take` does, and for a module whose output another one overwrites.
+        """
+        network, training = self.network, [module for module in self.network.modules() if module.training]
+        image = torch.zeros(1, 3, side, side, device=next(network.parameters()).device)
+        try:
+            with torch.compiler.set_stance(
+                "force_eager"
+            ):  # not worth a compilation; and compiled, versions mean nothing
+                network.eval()(image)
+        finally:
+            for module in training:
+                module.training = True
+        kept = self._take()
+        for path, (feature, version) in kept.items():
+            if feature._version != version:
+                raise UserError(f"the layer after {path!r} overwrites its output in place: tap that one instead")
+        return {path: tuple(feature.shape[1:]) for path, (feature, _) in kept.items()}
+
+    def _take(self) -> dict[str, tuple[Tensor, int]]:
+        kept, self._kept = self._kept, {}
+        for path in self.paths:
+            if path not in kept:
+                raise UserError(f"layer {path!r} was not run in the network's forward: tap another one")
+        return {path: kept[path] for path in self.paths}
+
+    def _keep(self, path: str, module: nn.Module, inputs: Any, output: Any) -> None:
+        if not isinstance(output, Tensor):
+            raise UserError(f"layer {path!r} puts out a {type(output).__name__}, not a tensor: tap a layer inside it")
+        self._kept[path] = (output, output._version)

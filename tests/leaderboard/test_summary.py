@@ -1,0 +1,106 @@
+"""One line for each entry: what its seeds say together, beside another entry, and at what cost."""
+
+import dataclasses
+import random
+
+import pytest
+
+from harness.leaderboard.summary import compare, summarise, total_cost
+from harness.row import Row
+from tests.leaderboard.toy import IMAGES, ROW, over_seeds
+
+DENSE = over_seeds("dense", 0, [90.0, 91.0, 92.0], promised=90.5, source="a paper")
+PRUNED = over_seeds("pruned", 1, [92.0, 92.5, 94.0], against=["dense"], teacher_nonzeros=77)
+
+
+def test_seeds_become_a_mean_with_students_interval() -> None:
+    (line,) = summarise(DENSE)
+    assert (line["seeds"], line["top1"], line["top1_sd"], line["n"]) == (3, 91.0, 1.0, 1000)
+    assert (line["top1_low"], line["top1_high"]) == (88.5159, 93.4841)
+    assert (line["promised"], line["promised_difference"], line["source"]) == (90.5, 0.5, "a paper")
+
+
+def test_one_seed_keeps_the_interval_over_images() -> None:
+    (line,) = summarise([ROW])
+    assert (line["seeds"], line["top1"], line["top1_sd"]) == (1, 91.5, None)
+    assert (line["top1_low"], line["top1_high"]) == (89.25, 93.5)
+
+
+def test_no_accuracy_lies_above_a_hundred_or_below_nothing() -> None:
+    near_all, near_none = summarise(over_seeds("a", 0, [100.0, 99.0]) + over_seeds("b", 1, [0.0, 1.0]))
+    assert near_all["top1_high"] == 100.0
+    assert near_none["top1_low"] == 0.0
+
+
+def test_an_entry_is_compared_with_the_one_it_names_seed_by_seed() -> None:
+    (line,) = compare(DENSE + PRUNED)
+    assert (line["entry"], line["against"], line["seeds"]) == ("pruned", "dense", 3)
+    assert (line["difference"], line["difference_low"], line["difference_high"]) == (1.8333, 1.1162, 2.5504)
+    assert line["verdict"] == "shown"
+
+
+def test_a_claim_over_several_entries_has_a_verdict_on_each() -> None:
+    better = over_seeds("better", 2, [99.0, 99.5, 99.2], against=["dense", "pruned"])
+    found = [(line["entry"], line["against"], line["verdict"]) for line in compare([*DENSE, *PRUNED, *better])]
+    assert found == [("pruned", "dense", "shown"), ("better", "dense", "shown"), ("better", "pruned", "shown")]
+
+
+def test_with_one_seed_in_common_there_is_a_difference_and_no_verdict() -> None:
+    (one,) = compare([*DENSE[:1], *PRUNED])
+    assert (one["seeds"], one["difference"], one["difference_low"], one["verdict"]) == (1, 2.0, None, None)
+    (none,) = compare([*DENSE[:1], *PRUNED[1:]])
+    assert (none["against"], none["seeds"], none["difference"]) == ("dense", None, None)
+
+
+def test_networks_without_a_seed_are_not_paired() -> None:
+    rows = [dataclasses.replace(row, seed=None) for row in (*DENSE[:1], *PRUNED[:1])]
+    assert [line["difference"] for line in compare(rows)] == [None]
+
+
+def test_rows_of_other_images_share_no_line_and_no_comparison() -> None:
+    other = IMAGES.replace("feedbeef", "c0ffee00")
+    elsewhere = [dataclasses.replace(row, fingerprint=other, key=f"{row.key}'") for row in PRUNED[1:]]
+    rows = [*DENSE, PRUNED[0], *elsewhere]
+    assert [(line["entry"], line["seeds"]) for line in summarise(rows)] == [
+        ("dense", 3), ("pruned (c0ffee00)", 2), ("pruned (feedbeef)", 1),
+    ]  # fmt: skip
+    assert [(line["entry"], line["difference"]) for line in compare(rows)] == [
+        ("pruned (c0ffee00)", None), ("pruned (feedbeef)", 2.0),
+    ]  # fmt: skip
+
+
+def test_counts_that_all_seeds_share_stay_whole() -> None:
+    (line,) = summarise(PRUNED)
+    assert repr(line["parameters"]) == "12345"
+    assert repr(line["teacher_nonzeros"]) == "77"
+    (line,) = summarise([ROW, dataclasses.replace(ROW, seed=1, key="x", parameters=12348, gap=1.0)])
+    assert line["parameters"] == 12346.5
+    assert line["gap"] is None, "a mean over the seeds that happen to have a value would be another quantity"
+
+
+def test_the_order_of_the_files_means_nothing() -> None:
+    rows = DENSE + PRUNED
+    shuffled = random.Random(0).sample(rows, len(rows))
+    assert (summarise(shuffled), compare(shuffled)) == (summarise(rows), compare(rows))
+
+
+def test_a_row_from_before_an_entry_was_inserted_stays_on_its_line() -> None:
+    moved = [dataclasses.replace(PRUNED[2], position=5)]
+    last = over_seeds("last", 3, [50.0])
+    assert [line["seeds"] for line in summarise([*PRUNED[:2], *moved, *last])] == [3, 1]
+
+
+@pytest.fixture
+def student() -> Row:
+    """From the same teacher as `ROW`."""
+    stages = {"student": ["distill", 1000, 20.5], **ROW.stages}
+    return dataclasses.replace(ROW, entry="student", key="s", image_passes=5000, device_seconds=100.5, stages=stages)
+
+
+def test_a_teacher_is_paid_for_once_however_many_students_it_has(student: Row) -> None:
+    assert total_cost([ROW, student]) == {
+        "image_passes": 5000,
+        "device_seconds": 100.5,
+        "image_passes_alone": 9000,
+        "device_seconds_alone": 180.5,
+    }
