@@ -52,7 +52,8 @@ class Tally:
     def summary(self) -> dict[str, Any]:
         """Hits as whole numbers, the rest as means over images; the entropy in nats.
 
-        `margin`: largest less second probability. `ece`: expected calibration error. Raises StageError if they are not finite.
+        `margin`: largest less second probability. `ece`: expected calibration error. Raises StageError if one of
+        them is not finite.
         """
         n, hits1, hits5 = self.counts[:3].tolist()
         means = [value / n for value in self.sums[:5].tolist()]

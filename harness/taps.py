@@ -56,9 +56,7 @@ class Taps:
         network, training = self.network, [module for module in self.network.modules() if module.training]
         image = torch.zeros(1, 3, side, side, device=next(network.parameters()).device)
         try:
-            with torch.compiler.set_stance(
-                "force_eager"
-            ):  # not worth a compilation; and compiled, versions mean nothing
+            with torch.compiler.set_stance("force_eager"):  # compiled, versions mean nothing; and compiling takes long
                 network.eval()(image)
         finally:
             for module in training:

@@ -25,14 +25,14 @@ class Contrast(nn.Module):
     memory: Tensor
     normaliser: Tensor
 
-    def __init__(self, student: int, teacher: int, size: int, images: int, momentum: float) -> None:
-        """Embeds features of `student` and `teacher` numbers in `size` numbers, for so many training images."""
+    def __init__(self, student: int, teacher: int, dim: int, images: int, momentum: float) -> None:
+        """Embeds features of `student` and `teacher` numbers in `dim` numbers, for so many training images."""
         super().__init__()
-        self.embed = nn.ModuleList([nn.Linear(student, size), nn.Linear(teacher, size)])
+        self.embed = nn.ModuleList([nn.Linear(student, dim), nn.Linear(teacher, dim)])
         self.momentum = momentum
-        bound = (3 / size) ** 0.5
-        self.register_buffer("memory", torch.empty(2, images, size).uniform_(-bound, bound))
-        """[2, images, size], of length one or, in the beginning, about one."""
+        bound = (3 / dim) ** 0.5
+        self.register_buffer("memory", torch.empty(2, images, dim).uniform_(-bound, bound))
+        """[2, images, dim], of length one or, in the beginning, about one."""
         self.register_buffer("normaliser", torch.zeros(2))
         """The constants Z of the losses; 0 until the end of the first step, which decides them."""
         self._met: list[tuple[Tensor, Tensor, Tensor]] = []

@@ -28,7 +28,7 @@ class CRD:
     teacher_layers: tuple[str, ...] = ("avgpool",)
     ce_weight: float = 1.0
     feature_weight: float = 0.8
-    size: int = 128
+    dim: int = 128
     """Numbers in an embedding. The memory takes 8 bytes for each of them and each training image."""
     negatives: int = 16384
     """For every image; as many as there are images if those are fewer."""
@@ -45,12 +45,12 @@ class CRD:
         from harness.distillation._contrast import Contrast
 
         mine, theirs = prod(student[self.student_layers[0]]), prod(teacher[self.teacher_layers[0]])
-        return Contrast(mine, theirs, self.size, images, self.momentum)
+        return Contrast(mine, theirs, self.dim, images, self.momentum)
 
     def terms(
         self, student: "Outputs", teacher: "Outputs", batch: "Batch", adapters: "nn.Module"
     ) -> "dict[str, Tensor]":
-        """CE, and noise-contrastive losses of the student's embeddings (B, size) and the teacher's, means over B.
+        """CE, and noise-contrastive losses of the student's embeddings (B, dim) and the teacher's, means over B.
 
         Each tells the other network's remembered embedding of the image from those of randomly drawn images.
         """

@@ -13,8 +13,8 @@ from harness.distillation._contrast import Contrast
 from harness.distillation.crd import CRD
 from tests.distillation.checks import BATCH, COUNT, draw, outputs, require_slope
 
-IMAGES, SIZE, DRAWN = 20, 4, 9
-METHOD = CRD(student_layers=("0",), teacher_layers=("0",), size=SIZE, negatives=DRAWN)
+IMAGES, DIM, DRAWN = 20, 4, 9
+METHOD = CRD(student_layers=("0",), teacher_layers=("0",), dim=DIM, negatives=DRAWN)
 STUDENT, TEACHER = draw(COUNT, 3, 1, 1), draw(COUNT, 5, seed=1)
 
 
@@ -64,7 +64,7 @@ def by_hand(adapters: Contrast, z: tuple[float, float] | None) -> tuple[float, l
 
 
 def test_the_defaults_are_the_papers() -> None:
-    assert (CRD().size, CRD().negatives, CRD().temperature, CRD().momentum) == (128, 16384, 0.07, 0.5)
+    assert (CRD().dim, CRD().negatives, CRD().temperature, CRD().momentum) == (128, 16384, 0.07, 0.5)
     assert (CRD().feature_weight, CRD().ce_weight) == (0.8, 1)
 
 
@@ -121,6 +121,10 @@ def test_a_step_moves_the_images_it_met_and_no_others(adapters: Contrast) -> Non
     met = set(BATCH.indices.tolist())
     others = [index for index in range(IMAGES) if index not in met]
     assert torch.equal(adapters.memory[:, others], before[:, others])
+    before = adapters.memory.clone()
+    crd(adapters, batch=replace(BATCH, indices=torch.tensor(others[:COUNT])))
+    adapters.end_step(one_rank)
+    assert torch.equal(adapters.memory[:, list(met)], before[:, list(met)]), "the step before is over"
 
 
 def test_of_an_image_met_twice_in_a_step_the_last_position_is_remembered(adapters: Contrast) -> None:

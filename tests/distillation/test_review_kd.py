@@ -25,9 +25,10 @@ def adapters() -> nn.Module:
 
 
 def by_numpy(student: np.ndarray, teacher: np.ndarray) -> float:
-    """Levels of 8, 4, 2 and 1 cells a side count 1, 1/2, 1/4 and 1/8."""
+    """Levels of 8, 4, 2 and 1 cells a side, or of 4, 2 and 1, count 1, 1/2, 1/4 and so on."""
     levels, total = [], 0.0
-    for weight, side in ((1, student.shape[2]), (1 / 2, 4), (1 / 4, 2), (1 / 8, 1)):
+    sides = [side for side in (8, 4, 2, 1) if side <= student.shape[2]]
+    for weight, side in zip((1, 1 / 2, 1 / 4, 1 / 8), sides, strict=False):
         cell = student.shape[2] // side
         shape = (*student.shape[:2], side, cell, side, cell)
         one, other = (maps.reshape(shape).mean(axis=(3, 5)) for maps in (student, teacher))
@@ -40,8 +41,9 @@ def test_the_defaults_are_those_for_imagenet() -> None:
     assert (ReviewKD().feature_weight, ReviewKD().ce_weight, ReviewKD().warmup_epochs) == (1, 1, 0)
 
 
-def test_the_hierarchical_loss_equals_the_formula() -> None:
-    one, other = draw(COUNT, 3, 8, 8), draw(COUNT, 3, 8, 8, seed=1)
+@pytest.mark.parametrize("side", [8, 4, 2])
+def test_the_hierarchical_loss_equals_the_formula(side: int) -> None:
+    one, other = draw(COUNT, 3, side, side), draw(COUNT, 3, side, side, seed=1)
     assert float(hierarchical_context(one, other)) == pytest.approx(by_numpy(one.numpy(), other.numpy()), rel=1e-9)
 
 

@@ -23,6 +23,7 @@ from harness.stages.evaluate import Evaluate
 from harness.stages.prepare import Prepare
 from harness.stages.prune import Prune
 from harness.stages.smoothing import Smoothing
+from harness.stages.student import Student
 from harness.stages.train import Train
 from harness.store import Store
 from tests.leaderboard.toy import ROW
@@ -30,7 +31,7 @@ from tests.leaderboard.toy import ROW
 DATA = Prepare(source=Digits())
 RECIPE = Recipe(epochs=1, augment=Augment(crop="none", size=32))
 SEEN = {
-    "n": 1000, "hits1": 915, "hits5": 990, "parameters": 12345, "nonzeros": 1234, "teacher_nonzeros": None,
+    "n": 1000, "hits1": 915, "hits5": 990, "parameters": 12345, "nonzeros": 1234,
     "sparsity": 0.9, "macs": 10**9, "dataset": "digits", "fingerprint": "these", "epoch_rule": "last",
     "confidence": 0.9, "entropy": 0.25, "nll": 0.3, "ece": 0.02, "margin": 0.8, "logit_std": 2.5, "agreed": None,
 }  # fmt: skip
@@ -117,12 +118,26 @@ def test_every_seed_of_every_entry_has_a_row_in_the_order_of_the_suite(store: St
 
 def test_an_entry_may_ask_for_more_than_accuracy(store: Store, results: Path) -> None:
     for entry in SUITE.entries:
-        evaluate(store, entry, agreed=950, teacher_nonzeros=77)
+        evaluate(store, entry, agreed=950)
     row = rows_of(store, results)[2]
     assert (row.train_top1, row.gap, row.agreement) == (97.5, 6.0, 95.0)
     assert (row.smoothing, row.smoothing_share) == (0.01, 0.3)
     assert (row.smoothing_t10, row.smoothing_share_t10) == (0.2, 0.4)
-    assert (row.against, row.teacher_nonzeros) == (["dense"], 77)
+    assert (row.against, row.teacher_nonzeros) == (["dense"], None)
+
+
+def test_a_formed_student_stands_beside_its_teacher(store: Store, results: Path) -> None:
+    """Both counts: its own parameters, and the weights that the network it is read off has left."""
+    form = Student(like=PRUNED.evaluate.network)
+    network = Train(network=form, data=DATA, recipe=RECIPE)
+    entry = Entry(name="formed", evaluate=Evaluate(network=network, data=DATA, size=32))
+    finish(store, form, teacher_nonzeros=77)
+    finish(store, network, image_passes=1437, earlier_device_seconds=3.5)
+    evaluate(store, entry)
+    assert collect("toy", "formed", Suite(entries=(entry,)), store, results) == 0
+    (row,) = read_rows("toy", {entry.evaluate.key}, results)
+    assert (row.parameters, row.teacher_nonzeros) == (12345, 77)
+    assert row.stages[network.key] == ["train", 1437, 83.5], "what an earlier attempt took is counted too"
 
 
 def test_a_network_costs_what_it_and_its_ancestors_took(store: Store, results: Path) -> None:

@@ -135,7 +135,7 @@ def test_a_clock_that_never_agrees_ends_after_a_bounded_number_of_trials(monkeyp
     answers: list[float] = []
 
     def noisy(pruned: nn.Module, dense: nn.Module, images: torch.Tensor) -> float:
-        answers.append(0.7 if len(answers) % 2 else 0.3)
+        answers.append(0.45 if len(answers) == 5 else 0.7 if len(answers) % 2 else 0.3)
         return answers[-1]
 
     monkeypatch.setattr(channel_search, "latency_ratio", noisy)
@@ -144,7 +144,7 @@ def test_a_clock_that_never_agrees_ends_after_a_bounded_number_of_trials(monkeyp
         network, EXAMPLE, score_channels(network, EXAMPLE, "magnitude"), 0.5, measure="latency"
     )
     assert len(answers) == TRIALS + 1
-    assert reached["latency"] == pytest.approx(0.7)
+    assert reached["latency"] == pytest.approx(0.55)  # the nearest it ever was
 
 
 def test_the_two_networks_take_turns_on_the_clock(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -48,7 +48,7 @@ RECIPE = Recipe(
 """Eleven steps an epoch of two micro-batches."""
 SMALL = ResNet(depth=18, classes=10, widths=(8, 8, 8, 8), stem="cifar", stem_width=8)
 TEACHER = Train(network=replace(SMALL, widths=(8, 8, 16, 16)), data=DATA, recipe=replace(RECIPE, epochs=1))
-CONTRAST = CRD(size=16, negatives=64)
+CONTRAST = CRD(dim=16, negatives=64)
 FROM_CRD = Distill(student=SMALL, teacher=TEACHER, method=CONTRAST, data=DATA, recipe=RECIPE)
 FROM_HINTS = replace(FROM_CRD, method=FitNet(feature_weight=1.0))
 REVIEWED = replace(FROM_CRD, method=ReviewKD(), recipe=replace(RECIPE, engine="deepspeed"))
