@@ -17,7 +17,7 @@ from harness.recipe import Recipe
 from harness.stages.prepare import Prepare
 
 TEACHER = VGG(blocks=((8, 8), (16, 16), (32, 32)), classes=10)
-STUDENT = VGG(blocks=((4,), (8,), (16,)), classes=10)
+STUDENT = VGG(blocks=((8,), (16,), (32,)), classes=10)
 
 
 def recipe(epochs: int) -> Recipe:
@@ -37,9 +37,9 @@ def recipe(epochs: int) -> Recipe:
 def full(seed: int) -> Suite:
     """Controls for a small student and a 59 % teacher, and the student that is formed from it."""
     protocol = Protocol(
-        data=Prepare(source=FashionMnist(per_class=200)), size=28, teacher=recipe(15), round=recipe(5), seed=seed
+        data=Prepare(source=FashionMnist(per_class=200)), size=28, teacher=recipe(30), round=recipe(10), seed=seed
     )
-    student = Taught(name="student", network=STUDENT, alone=recipe(15), taught=recipe(15))
+    student = Taught(name="student", network=STUDENT, alone=recipe(30), taught=recipe(30))
     return Suite(
         entries=tables.merged(
             tables.controls(protocol, "teacher", TEACHER, student, 4),
