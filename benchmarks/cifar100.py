@@ -1,8 +1,8 @@
 """CIFAR-100: prune-then-distill as No & Park (ECCV 2022) run it, with the controls its claim needs.
 
 Command   python launch/cifar100.py --data DIR                    (DIR holds cifar-100-python/, or receives it)
-Suites    full: all of the following; fixed, formed: the paper's two tables; controls, settings, synflow, channels,
-          methods;
+Suites    full: all of the following; fixed, formed: the paper's two tables; controls, settings, patient, synflow,
+          channels, methods;
           each also as <suite>-budget: the same in a tenth of the epochs
 Hardware  one GPU a stage is enough; hours not measured yet. A 79 % teacher takes 1,110 epochs; three seeds by default
 Promise   none: the paper's accuracies are not established here, so the column stays blank
@@ -47,6 +47,8 @@ TRAIN = Recipe(
     keep="best",
 )
 ROUND = replace(TRAIN, epochs=130, weight_decay=2e-4, milestones=(39, 84), factor=0.1, keep="last")
+PATIENT = replace(TRAIN, epochs=1000, milestones=(300, 600, 800))
+"""Five times as long under a teacher that sees the same crops, and no labels (Beyer et al., CVPR 2022)."""
 ROUNDS = (2, 4, 7)
 VGG19, VGG19_DBL, VGG11 = vgg(depth=19, classes=100), vgg19_dbl(classes=100), vgg(depth=11, classes=100)
 METHODS: dict[str, Distillation | FeatureDistillation] = {
@@ -91,6 +93,14 @@ def make_tables(seed: int, shorten: Callable[[Recipe], Recipe]) -> dict[str, lis
         "controls": tables.controls(protocol, "VGG19", VGG19, vgg11, 7),
         "settings": tables.settings(
             protocol, "VGG19", VGG19, vgg11, 7, [KD(temperature=4, kd_weight=0.9), KD(temperature=1, kd_weight=0.5)]
+        ),
+        "patient": tables.settings(
+            protocol,
+            "VGG19",
+            VGG19,
+            replace(vgg11, name="patient VGG11", taught=shorten(PATIENT)),
+            7,
+            [KD(temperature=1, kd_weight=1)],
         ),
         "synflow": tables.synflow(protocol, "VGG19", VGG19, vgg11, ROUNDS),
         "channels": tables.channels(protocol, "VGG19", VGG19, vgg11, [0.36, 0.59, 0.79]),

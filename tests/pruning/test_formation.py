@@ -6,11 +6,15 @@ from typing import Any
 import pytest
 import torch
 
+from harness.cost import nonzeros, parameters
+from harness.criteria.magnitude import Magnitude
 from harness.errors import UserError
 from harness.models.resnet import ResNet
 from harness.models.vgg import VGG, vgg
+from harness.objective import CrossEntropy
 from harness.pruning.formation import form_student
-from harness.pruning.mask import prunable
+from harness.pruning.mask import apply, kept, prunable
+from harness.pruning.threshold import global_masks
 
 VGG19 = vgg(depth=19, classes=100)
 VGG19_ST79 = ((40, 49), (111, 97), (225, 187, 224, 170), (356, 233, 220, 99), (111, 84, 297, 122))
@@ -53,11 +57,31 @@ def pruned(spec: VGG | ResNet, first: float, last: float) -> dict[str, int]:
 def test_the_student_has_as_many_weights_as_the_teacher_kept(
     spec: VGG | ResNet, tolerance: float, first: float, last: float
 ) -> None:
-    nonzeros = pruned(spec, first, last)
-    student = form_student(spec, nonzeros)
-    assert sum(sizes(student).values()) == pytest.approx(sum(nonzeros.values()), rel=tolerance)
+    counts = pruned(spec, first, last)
+    student = form_student(spec, counts)
+    assert sum(sizes(student).values()) == pytest.approx(sum(counts.values()), rel=tolerance)
     assert type(student) is type(spec) and student.classes == spec.classes
     assert student.build()(torch.randn(2, 3, 32, 32)).shape == (2, spec.classes)
+
+
+@pytest.mark.parametrize("sparsity", [0.36, 0.5904, 0.7902848])
+@pytest.mark.parametrize(
+    ("spec", "tolerance"),
+    [(VGG19, 0.01), (ResNet(depth=18, classes=200, stem="cifar"), 0.05)],
+    ids=["vgg19", "resnet18"],
+)
+def test_a_teacher_that_was_really_pruned_has_a_student_of_its_size(
+    spec: VGG | ResNet, tolerance: float, sparsity: float
+) -> None:
+    """All parameters are counted, as a row counts them: biases and BatchNorm too."""
+    torch.manual_seed(0)
+    teacher = spec.build()
+    masks = global_masks(Magnitude().score(teacher, (), CrossEntropy()), sparsity)
+    student = form_student(spec, kept(masks))
+    with torch.device("meta"):
+        size = parameters(student.build())
+    apply(teacher, masks)
+    assert size == pytest.approx(nonzeros(teacher), rel=tolerance)
 
 
 @pytest.mark.parametrize(
