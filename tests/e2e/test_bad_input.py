@@ -8,8 +8,6 @@ import pytest
 
 from harness.benchmark import find_suite
 from harness.cli import main
-from harness.errors import UserError
-from harness.leaderboard.rows import collect
 from harness.run import run_stages
 from harness.store import Store
 from harness.topology import Topology
@@ -111,26 +109,6 @@ def test_another_data_folder_than_the_store_was_prepared_from(
     run_stages([prepare], store, Topology(), data=root, workers=1, listener=lambda stage, event: None)
     (root / "train" / "class000" / "0.jpg").rename(root / "train" / "class000" / "other.jpg")
     assert f"prepared from other images than {root}" in refused(*smoke(root))
-
-
-def test_a_row_of_other_images_is_not_replaced(tmp_path: Path) -> None:
-    name, suite = find_suite("digits", None)
-    evaluate = suite.entries[0].evaluate
-    store = Store(tmp_path / "store")
-    payload = {"n": 10, "hits1": 9, "hits5": 10, "parameters": 5, "nonzeros": 5, "sparsity": 0.0, "macs": 7, "seed": 0}
-    with store.aside(evaluate) as folder:
-        store.publish(
-            evaluate,
-            folder,
-            {**payload, "dataset": "digits", "fingerprint": "these"},
-            {"ranks": 1, "device": "cpu", "git_hash": None, "git_dirty": None, "versions": {}},
-        )
-    assert collect("digits", name, suite, store, tmp_path / "results") == len(suite.entries) - 1
-    (row,) = (tmp_path / "results" / "rows" / "digits").iterdir()
-    row.write_text(row.read_text().replace('"these"', '"others"'))
-    with pytest.raises(UserError, match="is a row of other images"):
-        collect("digits", name, suite, store, tmp_path / "results")
-    assert '"others"' in row.read_text()
 
 
 def test_a_table_of_nothing(refused: Callable[..., str]) -> None:
