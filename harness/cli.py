@@ -1,6 +1,6 @@
 """The `harness` command.
 
-Lives here: arguments, the order of a launch, exit codes. Must not: science; flags choose placement only.
+Lives here: arguments, the order of a launch, exit codes. Must not: science; flags choose placement and the number of seeds.
 """
 
 import argparse
@@ -19,7 +19,7 @@ from harness.store import Store
 
 ROOT = Path(__file__).resolve().parent.parent
 EXECUTORS = ("auto", "slurm", "local", "inline")
-DATA_HELP = "folder of raw images: train/<class>/* and val/<class>/*"
+DATA_HELP = "folder of raw images, as the benchmark wants it: train/<class>/* and val/<class>/*, say"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
