@@ -1,9 +1,9 @@
 """Tiny-ImageNet: prune-then-distill as No & Park (ECCV 2022) run it.
 
 Command   python launch/tiny_imagenet.py --data DIR                                    (DIR holds tiny-imagenet-200/)
-Suites    full: all of the following; fixed, formed: the paper's two tables; controls; stems: the same teacher behind
-          the 7x7 stem with a max-pool, to which the authors say the gain is sensitive; each also as <suite>-budget: the
-          same in a tenth of the epochs
+Suites    full: all of the following; fixed, formed: the paper's two tables; controls; synflow; channels; stems: the
+          same teacher behind the 7x7 stem with a max-pool, to which the authors say the gain is sensitive; each also
+          as <suite>-budget: the same in a tenth of the epochs
 Hardware  one GPU a stage is enough; hours not measured yet. Three seeds are the default
 Promise   none: the paper's accuracies are not established here, so the column stays blank
 
@@ -80,6 +80,8 @@ def make_tables(seed: int, shorten: Callable[[Recipe], Recipe]) -> dict[str, lis
             *tables.formed_students(protocol, "ResNet50", RESNET50, resnet18, ROUNDS),
         ],
         "controls": tables.controls(protocol, "ResNet18", RESNET18, mobilenet, 7),
+        "synflow": tables.synflow(protocol, "ResNet18", RESNET18, mobilenet, ROUNDS),
+        "channels": tables.channels(protocol, "ResNet18", RESNET18, mobilenet, [0.36, 0.59, 0.79]),
         "stems": tables.fixed_students(
             protocol, "ResNet18 behind a max-pool", replace(RESNET18, stem="imagenet"), [mobilenet], ROUNDS
         ),

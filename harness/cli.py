@@ -1,6 +1,7 @@
 """The `harness` command.
 
-Lives here: arguments, the order of a launch, exit codes. Must not: science; flags choose placement and the number of seeds.
+Lives here: arguments, the order of a launch, exit codes. Must not: science; flags choose
+placement, and how many seeds.
 """
 
 import argparse
@@ -83,7 +84,7 @@ def draw(benchmark: str, suite_name: str, suite: Suite, placement: Placement) ->
     default_suite, _ = find_suite(benchmark, None)
     unfinished = collect(benchmark, suite_name, suite, Store(placement.store), placement.results)
     keys = {entry.evaluate.key for entry in suite.entries}
-    rows = read_rows(benchmark, keys, placement.results)
+    rows = read_rows(benchmark, suite_name, keys, placement.results)
     paths = write_tables(benchmark, suite_name, rows, placement.results, default_suite=default_suite)
     print(to_text(rows))
     print(f"{len(rows)} rows, {unfinished} unfinished; written: {', '.join(str(path) for path in paths)}")

@@ -54,8 +54,8 @@ class Criterion(Protocol):
 class Distillation(Protocol):
     """A distillation loss in `harness/distillation` that compares logits."""
 
-    def terms(self, student_logits: "Tensor", teacher_logits: "Tensor", labels: "Tensor") -> "dict[str, Tensor]":
-        """Named loss terms, each a scalar, whose sum is minimised."""
+    def terms(self, student_logits: "Tensor", teacher_logits: "Tensor", batch: "Batch") -> "dict[str, Tensor]":
+        """Logits (n, classes) of the batch's n images -> scalar loss terms by name, whose sum is minimised."""
         ...
 
 

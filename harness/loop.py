@@ -22,6 +22,7 @@ from harness.engine.engine import Engine, make_engine
 from harness.engine.statistics import StepStatistics, average_statistics
 from harness.gradual import Gradual, Pruner
 from harness.network import place
+from harness.pruning.mask import Masks
 from harness.recipe import Recipe
 from harness.schedule import learning_rate
 from harness.selection import Selection
@@ -31,10 +32,12 @@ from harness.watch import Seen, Watch
 
 @dataclass(frozen=True)
 class Trained:
-    """What training tells: the mean loss of each epoch, and what earlier attempts spent on what this one took up."""
+    """What training tells: the mean loss of each epoch, what earlier attempts spent on what this one took up."""
 
     losses: list[float]
     earlier_device_seconds: float
+    masks: Masks | None
+    """What is left of a network that was pruned gradually."""
 
 
 def train(
@@ -60,7 +63,8 @@ def train(
         training.checkpoints.finish()
         training.engine.close()
     training.finish()
-    return Trained(training.seen.epochs, training.earlier_device_seconds)
+    masks = training.pruner.masks if training.pruner else None
+    return Trained(training.seen.epochs, training.earlier_device_seconds, masks)
 
 
 class Training:
@@ -89,7 +93,7 @@ class Training:
         self.average = Average(network, recipe.ema_decay) if recipe.ema_decay else None
         self.selection = Selection(network, recipe, choose_on, context) if choose_on else None
         self.pruner = Pruner(gradual, self.engine, self.average) if gradual else None
-        self.state = State(trained, self.engine, self.average, self.selection)
+        self.state = State(trained, self.engine, self.average, self.selection, self.pruner)
         self.state.restore(saved.tensors, context.topology)
         self.statistics = StepStatistics(trained, self.accumulation)
         self.seen = Seen(**saved.facts)

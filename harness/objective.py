@@ -1,10 +1,10 @@
 """What training minimises, as named loss terms.
 
-Lives here: the objectives the training loop calls, and a teacher that answers them. Must not: formulas of methods
-(`harness.distillation`), backward.
+Lives here: the objectives the training loop calls, a teacher that answers them, and the sum of their terms. Must not:
+formulas of methods (`harness.distillation`), backward.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +13,11 @@ from torch.nn import functional as F
 from harness.batch import Batch
 from harness.contracts import Distillation, FeatureDistillation, Memory
 from harness.taps import Outputs, Taps
+
+
+def total(terms: Mapping[str, Tensor]) -> Tensor:
+    """The loss: the sum of an objective's scalar terms, in fp32 whatever the precision of the network."""
+    return torch.stack([term.float() for term in terms.values()]).sum()
 
 
 class CrossEntropy:
@@ -40,7 +45,7 @@ class Distilled:
         self.teacher = teacher
 
     def __call__(self, logits: Tensor, batch: Batch) -> dict[str, Tensor]:
-        return self.method.terms(logits, self.teacher(batch).to(logits.dtype), batch.labels)
+        return self.method.terms(logits, self.teacher(batch).to(logits.dtype), batch)
 
     def end_step(self) -> None:
         """Nothing is remembered."""

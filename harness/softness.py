@@ -14,7 +14,7 @@ class UniformStep:
     """Sums over images that tell how much of the way from p to q is a step towards the uniform distribution u.
 
     Cross-entropy is linear in the teacher, so if q - p = smoothing (u - p), distilling from q is distilling from p with
-    that much label smoothing. Predictions are at `temperature`; the sums are a float64 tensor, to be added over ranks.
+    that much label smoothing. Predictions are at `temperature`; the sums are float64.
     """
 
     def __init__(self, temperature: float, device: str) -> None:
@@ -26,7 +26,7 @@ class UniformStep:
         p, q = ((logits.double() / self.temperature).softmax(dim=1) for logits in (p_logits, q_logits))
         away, step = 1 / p.shape[1] - p, q - p
         along, length = (step * away).sum(1), away.square().sum(1)
-        explained = torch.where(length > 0, along.square() / length.clamp(min=1e-300), 0.0)
+        explained = torch.where(along > 0, along.square() / length.clamp(min=1e-300), 0.0)
         self.sums += torch.stack([along.sum(), length.sum(), explained.sum(), step.square().sum()])
 
     @property
@@ -37,7 +37,10 @@ class UniformStep:
 
     @property
     def share(self) -> float:
-        """Share of sum |q - p|^2 that lies along u - p, image by image; the rest tells classes apart. 0 if p is q."""
+        """Share of sum |q - p|^2 that is a step towards u, image by image; 0 if p is q or q is always the sharper one.
+
+        The rest tells classes apart, or points away from u.
+        """
         explained, whole = self.sums[2:].tolist()
         return explained / whole if whole else 0.0
 
@@ -45,8 +48,7 @@ class UniformStep:
 class EntropyMatch:
     """Finds by which number p's logits are to be divided for q's mean entropy at `temperature`.
 
-    Entropies of p are summed for a grid of divisors from 1/8 to 8, so that one pass over the images is enough; the
-    sums are one float64 tensor, to be added over ranks.
+    Entropies of p are summed for a grid of divisors from 1/8 to 8, so that one pass over the images is enough.
     """
 
     def __init__(self, temperature: float, device: str) -> None:

@@ -11,6 +11,7 @@ from harness.engine.engine import Engine
 from harness.engine.group import gather_from_ranks
 from harness.engine.statistics import running_statistics
 from harness.errors import UserError
+from harness.gradual import Pruner
 from harness.selection import Selection
 from harness.topology import Topology
 
@@ -19,13 +20,19 @@ STATISTICS = "statistics"
 
 
 class State:
-    """Parameters, momentum, averaged weights, the best epoch's and statistics. All ranks call together."""
+    """Parameters, momentum, averages, the best epoch, growing masks and statistics. All ranks call together."""
 
     def __init__(
-        self, network: nn.Module, engine: Engine, average: Average | None, selection: Selection | None
+        self,
+        network: nn.Module,
+        engine: Engine,
+        average: Average | None,
+        selection: Selection | None,
+        pruner: Pruner | None,
     ) -> None:
         self._network, self._engine = network, engine
         self._average = average.parameters if average else {}
+        self._pruner = pruner
         self._best = selection.tensors if selection else {}
         self._statistics = [*running_statistics(network), *(average.statistics if average else [])]
 
@@ -34,6 +41,8 @@ class State:
         found = _weights(self._network)
         found |= {f"momentum.{name}": tensor for name, tensor in self._engine.momentum().items()}
         found |= {f"average.{name}": tensor for name, tensor in self._average.items()}
+        if self._pruner is not None:
+            found |= {f"mask.{name}": mask for name, mask in self._pruner.masks.items()}
         found |= {f"best.{name}": tensor for name, tensor in self._best.items()}
         if self._statistics:
             mine = torch.cat([tensor.flatten() for tensor in self._statistics])
@@ -48,6 +57,10 @@ class State:
         self._engine.set_momentum({name: saved[f"momentum.{name}"] for name, _ in self._network.named_parameters()})
         for name, tensor in self._average.items():
             tensor.copy_(saved[f"average.{name}"])
+        if self._pruner is not None:
+            for name, mask in self._pruner.masks.items():
+                mask.copy_(saved[f"mask.{name}"])
+            self._pruner.hold()
         for name, tensor in self._best.items():
             tensor.copy_(saved[f"best.{name}"])
         if self._statistics:

@@ -26,12 +26,14 @@ class Outputs:
 class Taps:
     """Keeps what some modules of a network put out in its last forward, until it is taken.
 
-    The hooks sit on the modules themselves, so it does not matter what an engine wraps the network in.
+    Of a network that learns, only forwards with gradients count: the others are evaluations on the way, whose features
+    nobody takes. The hooks sit on the modules themselves, so it does not matter what an engine wraps the network in.
     """
 
     def __init__(self, network: nn.Module, paths: Sequence[str]) -> None:
         """`paths` as in `named_modules`: "layer4", "features.7". Raises UserError if the network has no such module."""
         self.network, self.paths = network, tuple(paths)
+        self._learns = any(parameter.requires_grad for parameter in network.parameters())
         modules = dict(network.named_modules())
         self._kept: dict[str, tuple[Tensor, int]] = {}
         for path in self.paths:
@@ -47,7 +49,7 @@ class Taps:
         """
         return {path: feature for path, (feature, _) in self._take().items()}
 
-    @torch.no_grad()
+    @torch.enable_grad()
     def shapes(self, side: int) -> dict[str, tuple[int, ...]]:
         """Shape of every feature of one image of `side` pixels, without the batch. The network stays as it was.
 
@@ -75,6 +77,8 @@ class Taps:
         return {path: kept[path] for path in self.paths}
 
     def _keep(self, path: str, module: nn.Module, inputs: Any, output: Any) -> None:
+        if self._learns and not torch.is_grad_enabled():  # torch.compile follows this, but not a look at inference mode
+            return
         if not isinstance(output, Tensor):
             raise UserError(f"layer {path!r} puts out a {type(output).__name__}, not a tensor: tap a layer inside it")
         self._kept[path] = (output, output._version)

@@ -8,10 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from harness.batch import Batch
+from harness.distillation.dkd import DKD
 from harness.distillation.fitnet import FitNet
 from harness.distillation.kd import KD
 from harness.models.vgg import VGG
-from harness.objective import CrossEntropy, Distilled, FeatureDistilled, LiveTeacher
+from harness.objective import CrossEntropy, Distilled, FeatureDistilled, LiveTeacher, total
 from harness.taps import Outputs, Taps
 
 NONE = torch.empty(0, dtype=torch.int64)
@@ -28,6 +29,13 @@ def batch() -> tuple[Tensor, Tensor, Tensor]:
     generator = torch.Generator().manual_seed(1)
     logits = torch.randn(5, 3, generator=generator, dtype=torch.float64, requires_grad=True)
     return logits, torch.randn(5, 3, 8, 8, generator=generator, dtype=torch.float64), torch.tensor([0, 1, 2, 0, 1])
+
+
+def test_terms_are_summed_in_single_precision() -> None:
+    terms = {"ce": torch.tensor(256.0, dtype=torch.bfloat16), "kd": torch.tensor(0.5, dtype=torch.bfloat16)}
+    loss = total(terms)
+    assert loss.dtype == torch.float32
+    assert loss.item() == 256.5  # 256 in bfloat16
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
@@ -48,9 +56,16 @@ def test_the_terms_are_the_methods_with_the_teachers_logits(
     logits, images, labels = batch
     reference = copy.deepcopy(teacher).eval()
     terms = Distilled(KD(), LiveTeacher(teacher))(logits, Batch(images, labels, NONE))
-    expected = KD().terms(logits, reference(images), labels)
+    expected = KD().terms(logits, reference(images), Batch(images, labels, NONE))
     assert list(terms) == ["ce", "kd"]
     assert all(torch.equal(terms[name], expected[name]) for name in terms)
+
+
+def test_a_method_that_compares_logits_sees_the_epoch(batch: tuple[Tensor, Tensor, Tensor], teacher: nn.Module) -> None:
+    logits, images, labels = batch
+    objective = Distilled(DKD(warmup_epochs=4), LiveTeacher(teacher))
+    first, last = (objective(logits, Batch(images, labels, NONE, epoch=epoch))["target"] for epoch in (0, 3))
+    torch.testing.assert_close(last, 4 * first)
 
 
 def test_the_teacher_is_frozen_and_evaluated(batch: tuple[Tensor, Tensor, Tensor], teacher: nn.Module) -> None:
@@ -59,7 +74,7 @@ def test_the_teacher_is_frozen_and_evaluated(batch: tuple[Tensor, Tensor, Tensor
     objective = Distilled(KD(), LiveTeacher(teacher))
     assert not teacher.training
     assert not any(parameter.requires_grad for parameter in teacher.parameters())
-    sum(objective(logits, Batch(images, labels, NONE)).values()).backward()  # type: ignore[union-attr]
+    total(objective(logits, Batch(images, labels, NONE))).backward()
     assert logits.grad is not None
     assert all(parameter.grad is None for parameter in teacher.parameters())
     assert all(torch.equal(tensor, before[name]) for name, tensor in teacher.state_dict().items())
@@ -68,8 +83,9 @@ def test_the_teacher_is_frozen_and_evaluated(batch: tuple[Tensor, Tensor, Tensor
 def test_a_half_precision_teacher_speaks_in_the_students_precision(batch: tuple[Tensor, Tensor, Tensor]) -> None:
     logits, images, labels = batch
     teacher = VGG(blocks=((4,),), classes=3).build().to(torch.bfloat16)
-    terms = Distilled(KD(), LiveTeacher(teacher))(logits.float(), Batch(images.bfloat16(), labels, NONE))
-    expected = KD().terms(logits.float(), teacher(images.bfloat16()).float(), labels)  # softened in full precision
+    half = Batch(images.bfloat16(), labels, NONE)
+    terms = Distilled(KD(), LiveTeacher(teacher))(logits.float(), half)
+    expected = KD().terms(logits.float(), teacher(half.images).float(), half)  # softened in full precision
     assert torch.equal(terms["kd"], expected["kd"])
 
 

@@ -36,6 +36,12 @@ def test_a_step_across_is_none_towards_uniform() -> None:
     assert found.share == pytest.approx(0.0, abs=1e-12)
 
 
+def test_a_sharper_teacher_has_no_share_of_it() -> None:
+    sharper, softer = step(LOGITS * 1.5), step(LOGITS / 1.5)
+    assert sharper.smoothing < 0 and sharper.share == 0
+    assert softer.smoothing > 0 and softer.share > 0.5
+
+
 def test_any_pair_agrees_with_a_slow_reading() -> None:
     q_logits = LOGITS.flip(0) * 0.5
     along = length = explained = whole = 0.0
@@ -45,7 +51,7 @@ def test_any_pair_agrees_with_a_slow_reading() -> None:
         along, length = along + dot, length + square
         best = dot / square
         whole += sum(x * x for x in went)
-        explained += sum((best * x) ** 2 for x in away)
+        explained += sum((best * x) ** 2 for x in away) if dot > 0 else 0.0
     found = step(q_logits)
     assert found.smoothing == pytest.approx(along / length, abs=1e-12)
     assert found.share == pytest.approx(explained / whole, abs=1e-12)

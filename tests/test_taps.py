@@ -59,6 +59,40 @@ def test_what_was_taken_is_kept_no_longer(network: nn.Module) -> None:
         taps.take()
 
 
+def test_nothing_is_kept_of_an_evaluation_on_the_way(network: nn.Module) -> None:
+    """A pass over the minival takes no features: those of its last batch must not stay until the next step."""
+    taps = Taps(network, ("layer1",))
+    seen: list[weakref.ref[Tensor]] = []
+    network.get_submodule("layer1").register_forward_hook(lambda *passed: seen.append(weakref.ref(passed[2])))
+    with torch.inference_mode():
+        network(IMAGES)
+    gc.collect()
+    assert [feature() for feature in seen] == [None]
+    network(IMAGES)
+    assert taps.take()["layer1"] is seen[1]()
+
+
+def test_a_frozen_teacher_is_tapped_without_gradients(network: nn.Module) -> None:
+    taps = Taps(network.requires_grad_(False), ("layer1",))
+    with torch.no_grad():
+        network(IMAGES)
+    assert not taps.take()["layer1"].requires_grad
+
+
+@pytest.mark.parametrize("evaluated_first", [True, False])
+def test_a_compiled_network_keeps_the_features_of_steps_alone(network: nn.Module, evaluated_first: bool) -> None:
+    taps = Taps(network.eval(), ("layer1",))
+    network.compile(dynamic=False, backend="eager", fullgraph=True)  # a tap must not cut the graph
+    for evaluated in (evaluated_first, not evaluated_first):
+        with torch.inference_mode(evaluated):
+            network(IMAGES)
+        if evaluated:
+            with pytest.raises(UserError, match="was not run"):
+                taps.take()
+        else:
+            assert taps.take()["layer1"].shape == (2, 4, 16, 16)
+
+
 def test_a_misspelt_layer_is_told_the_nearest(network: nn.Module) -> None:
     with pytest.raises(UserError, match=r"the network has no layer 'layr4' to tap: did you mean 'layer4'\?"):
         Taps(network, ("layer1", "layr4"))

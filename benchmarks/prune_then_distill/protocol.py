@@ -51,10 +51,23 @@ class Protocol:
         """The dense teacher."""
         return Train(network=network, data=self.data, recipe=self.teacher, seed=self.seed)
 
-    def rounds(self, network: Model, count: int, criterion: Criterion = Magnitude()) -> list[Prune]:  # noqa: B008
-        """The teacher after each round of global pruning with LR rewinding."""
+    def rounds(
+        self,
+        network: Model,
+        count: int,
+        criterion: Criterion = Magnitude(),  # noqa: B008  # frozen
+        recipe: Recipe | None = None,
+        rewind_to: Stage | None = None,
+    ) -> list[Prune]:
+        """The teacher after each round of global pruning, with LR rewinding unless `recipe` or `rewind_to` differ."""
         return lr_rewinding(
-            self.dense(network), rounds=count, criterion=criterion, data=self.data, recipe=self.round, seed=self.seed
+            self.dense(network),
+            rounds=count,
+            criterion=criterion,
+            data=self.data,
+            recipe=recipe or self.round,
+            seed=self.seed,
+            rewind_to=rewind_to,
         )
 
     def retrained(self, network: Model, count: int) -> Stage:
@@ -69,8 +82,8 @@ class Protocol:
             by=by,
             temperature=self.method.temperature,
             data=self.data,
-            size=self.size,
-            resize_ratio=self.resize_ratio,
+            augment=self.teacher.augment,
+            seed=self.seed,
         )
 
     def alone(self, student: Taught) -> Train:
@@ -100,7 +113,7 @@ class Protocol:
             teacher=network.teacher if isinstance(network, Distill) else None,
         )
         smoothing = Smoothing(
-            network=network, dense=dense or network, data=self.data, size=self.size, resize_ratio=self.resize_ratio
+            network=network, dense=dense or network, data=self.data, augment=self.teacher.augment, seed=self.seed
         )
         return Entry(
             name=name,
@@ -112,10 +125,10 @@ class Protocol:
 
 
 def tenth(recipe: Recipe) -> Recipe:
-    """The same science in a tenth of the epochs, milestones and warm-up moved accordingly."""
+    """The same science in a tenth of the epochs: milestones are moved, a warm-up keeps an epoch at least."""
     return replace(
         recipe,
         epochs=max(1, round(recipe.epochs / 10)),
         milestones=tuple(round(milestone / 10) for milestone in recipe.milestones),
-        warmup_epochs=round(recipe.warmup_epochs / 10),
+        warmup_epochs=max(min(1, recipe.warmup_epochs), round(recipe.warmup_epochs / 10)),
     )

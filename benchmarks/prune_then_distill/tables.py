@@ -10,13 +10,19 @@ from benchmarks.prune_then_distill.protocol import Protocol, Taught, tenth
 from harness.benchmark import Entry, Suite
 from harness.contracts import Distillation, FeatureDistillation, Model
 from harness.criteria.confidence import Confidence
+from harness.criteria.magnitude import Magnitude
 from harness.criteria.random import Random
+from harness.criteria.snip import Snip
 from harness.criteria.synflow import SynFlow
+from harness.criteria.taylor import Taylor
 from harness.distillation.kd import KD
+from harness.errors import UserError
 from harness.recipe import Recipe
+from harness.schedule import learning_rate
 from harness.spec import Stage
 from harness.stages.prune import Prune, shuffled, sparsity_after
 from harness.stages.prune_channels import PruneChannels
+from harness.stages.prune_gradually import PruneGradually
 from harness.stages.student import Student
 
 PAPER, BUDGET = "the papers' recipes", "budget: the papers' recipes in a tenth of the epochs"
@@ -82,12 +88,12 @@ def students_of(protocol: Protocol, student: Taught, found: Mapping[str, Stage])
 def controls(protocol: Protocol, name: str, network: Model, student: Taught, rounds: int) -> list[Entry]:
     """What else might explain that a pruned teacher teaches better: the claim is that it beats all of them.
 
-    The dense teacher trained as long, made as soft in two ways, stopped early; masks of other weights at the same layer
-    densities, of random weights, of weights chosen for unsure predictions.
+    The dense teacher trained as long, made as soft in two ways, stopped after half of its schedule; masks of other
+    weights at the same layer densities, of random weights, of weights chosen for unsure predictions.
     """
     found = teachers(protocol, name, network, [rounds])
     (_, dense), (pruned_name, pruned) = found.items()
-    early = replace(protocol.teacher, stop_epoch=max(1, protocol.teacher.epochs // 3), keep="last")
+    early = replace(protocol.teacher, stop_epoch=max(1, protocol.teacher.epochs // 2), keep="last")
     others: dict[str, Stage] = {
         f"{name} trained as long": protocol.retrained(network, rounds),
         f"{name} smoothed": protocol.softened(dense, pruned, "uniform"),
@@ -121,6 +127,53 @@ def settings(
             replace(entry, against=entry.against[:1] if number else ()) for number, entry in enumerate(distilled)
         ]
     return entries
+
+
+def patient(protocol: Protocol, name: str, network: Model, student: Taught, long: Taught, rounds: int) -> list[Entry]:
+    """A long schedule on the crops the teacher sees, without labels: beside as long alone, and beside the usual one."""
+    found = teachers(protocol, name, network, [rounds])
+    entries = students_of(replace(protocol, method=KD(temperature=1, kd_weight=1)), long, found)
+    usual = {name: f"{student.name} from {name}" for name in found}
+    return [
+        *students_of(protocol, student, found),
+        entries[0],
+        *(
+            replace(entry, against=(*entry.against, usual[teacher]))
+            for entry, teacher in zip(entries[1:], found, strict=True)
+        ),
+    ]
+
+
+def ways_to_prune(protocol: Protocol, name: str, network: Model, rounds: int) -> list[Entry]:
+    """The teacher of so many rounds beside others of the same sparsity; 2:4 has its own."""
+    dense, (*_, last) = protocol.dense(network), protocol.rounds(network, rounds)
+    at_once = replace(last, network=dense)
+    fresh = replace(last, network=network, recipe=protocol.teacher)
+    slow = replace(protocol.round, lr=learning_rate(protocol.teacher, protocol.teacher.epochs - 1), milestones=())
+    late = max(1, protocol.teacher.epochs // 20)
+    rewound = replace(protocol.teacher, keep="last", first_epoch=late)
+    early = replace(dense, recipe=replace(protocol.teacher, keep="last", stop_epoch=late))
+    tail = percent(rounds)
+    gradually = PruneGradually(
+        network=dense, criterion=Magnitude(), sparsity=last.sparsity, data=protocol.data, recipe=protocol.round,
+        seed=protocol.seed,
+    )  # fmt: skip
+    found: dict[str, Stage] = {
+        f"{name} pruned {tail}": last,
+        f"{name} {tail} fine-tuned": protocol.rounds(network, rounds, recipe=slow)[-1],
+        f"{name} {tail} weights rewound": protocol.rounds(network, rounds, recipe=rewound, rewind_to=early)[-1],
+        f"{name} {tail} gradually": gradually,
+        f"{name} {tail} at once": at_once,
+        f"{name} {tail} at once by layer": replace(at_once, scope="layer"),
+        f"{name} {tail} at once uniform": replace(at_once, scope="uniform"),
+        f"{name} {tail} at once ERK": replace(at_once, scope="erk"),
+        f"{name} {tail} at once by Taylor": replace(at_once, criterion=Taylor()),
+        f"{name} {tail} at once at random": replace(at_once, criterion=Random()),
+        f"{name} 2:4 at once": replace(at_once, scope="2:4", sparsity=0.5),
+        f"{name} {tail} at the start by SNIP": replace(fresh, criterion=Snip()),
+        f"{name} {tail} at the start by SynFlow": replace(fresh, criterion=SynFlow(), iterations=100),
+    }
+    return teacher_entries(protocol, {name: dense} | found)
 
 
 def synflow(protocol: Protocol, name: str, network: Model, student: Taught, rounds: Sequence[int]) -> list[Entry]:
@@ -188,6 +241,8 @@ def merged(*tables: list[Entry]) -> tuple[Entry, ...]:
     found: dict[str, Entry] = {}
     for entry in (entry for table in tables for entry in table):
         known = found.get(entry.name, entry)
+        if known.evaluate.key != entry.evaluate.key:
+            raise UserError(f"two tables call different networks {entry.name!r}: rename one")
         found[entry.name] = replace(entry, against=tuple(dict.fromkeys((*known.against, *entry.against))))
     return tuple(found.values())
 

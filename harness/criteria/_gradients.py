@@ -18,6 +18,7 @@ from torch.func import functional_call
 
 from harness.batch import Batch
 from harness.contracts import Objective
+from harness.objective import total
 from harness.pruning.mask import prunable
 
 
@@ -40,7 +41,7 @@ def summed_gradients(
 
 def total_loss(objective: Objective) -> Callable[[Tensor, Batch], Tensor]:
     """The loss that training with `objective` would minimise: the sum of its terms."""
-    return lambda logits, batch: torch.stack(list(objective(logits, batch).values())).sum()
+    return lambda logits, batch: total(objective(logits, batch))
 
 
 @contextmanager

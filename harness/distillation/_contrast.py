@@ -34,7 +34,11 @@ class Contrast(nn.Module):
         self.register_buffer("memory", torch.empty(2, images, dim).uniform_(-bound, bound))
         """[2, images, dim], of length one or, in the beginning, about one."""
         self.register_buffer("normaliser", torch.zeros(2))
-        """The constants Z of the losses; 0 until the end of the first step, which decides them."""
+        """The constants Z of the losses; 0 until the end of the first step, which decides them by all it met.
+
+        Until then each micro-batch counts with its own estimate. So the first step's loss depends on `batch_per_gpu`,
+        as BatchNorm's statistics do, but not on the ranks, which share the same micro-batches.
+        """
         self._met: list[tuple[Tensor, Tensor, Tensor]] = []
 
     def forward(self, student: Tensor, teacher: Tensor, batch: Batch, negatives: int, temperature: float) -> Tensor:

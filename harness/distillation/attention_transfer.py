@@ -6,6 +6,7 @@ Lives here: the method `AttentionTransfer`. Must not: how features are tapped (`
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from harness.choices import require_not_negative, require_positive
 from harness.distillation._layers import Shapes, at_one_size, pairs, require_maps, require_pairs
 
 if TYPE_CHECKING:
@@ -30,6 +31,8 @@ class AttentionTransfer:
 
     def __post_init__(self) -> None:
         require_pairs(self.student_layers, self.teacher_layers)
+        require_positive(self, "power")
+        require_not_negative(self, "ce_weight", "feature_weight")
 
     def adapters(self, student: Shapes, teacher: Shapes, images: int) -> "nn.Module":
         """Nothing is learned: attention has no channels."""

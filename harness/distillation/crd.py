@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from math import prod
 from typing import TYPE_CHECKING
 
+from harness.choices import require_not_negative, require_positive, require_share
 from harness.distillation._layers import Shapes, require_one
 
 if TYPE_CHECKING:
@@ -21,7 +22,8 @@ class CRD:
     """Tian, Krishnan & Isola (ICLR 2020). The defaults are those for CIFAR-100 and ImageNet.
 
     The default layer is what a `models.resnet` hands to its classifier. Negatives are drawn from all images, as in the
-    paper's unsupervised form; the official code for CIFAR-100 draws them from other classes than the image's.
+    paper's unsupervised form; the official code for CIFAR-100 draws them from other classes than the image's. In the
+    first step each micro-batch estimates the losses' constants for itself; from then on they are those of its whole.
     """
 
     student_layers: tuple[str, ...] = ("avgpool",)
@@ -39,6 +41,9 @@ class CRD:
     def __post_init__(self) -> None:
         require_one(self.student_layers)
         require_one(self.teacher_layers)
+        require_positive(self, "dim", "negatives", "temperature")
+        require_share(self, "momentum")
+        require_not_negative(self, "ce_weight", "feature_weight")
 
     def adapters(self, student: Shapes, teacher: Shapes, images: int) -> "nn.Module":
         """A linear embedding of each network's feature, and a memory of both embeddings of every image."""

@@ -6,8 +6,12 @@ Lives here: the method `DIST`. Must not: teachers and how they are run (`harness
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from harness.choices import require_not_negative, require_positive
+
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from harness.batch import Batch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,17 +28,21 @@ class DIST:
     temperature: float = 1.0
     ce_weight: float = 1.0
 
-    def terms(self, student_logits: "Tensor", teacher_logits: "Tensor", labels: "Tensor") -> "dict[str, Tensor]":
+    def __post_init__(self) -> None:
+        require_positive(self, "temperature")
+        require_not_negative(self, "beta", "gamma", "ce_weight")
+
+    def terms(self, student_logits: "Tensor", teacher_logits: "Tensor", batch: "Batch") -> "dict[str, Tensor]":
         """CE, and T^2 (1 - r), r Pearson's correlation of probabilities, mean over rows and mean over columns.
 
-        Logits (B, classes), labels (B,).
+        Logits (B, classes).
         """
         from torch.nn import functional as F
 
         student = (student_logits / self.temperature).softmax(dim=1)
         teacher = (teacher_logits / self.temperature).softmax(dim=1)
         return {
-            "ce": self.ce_weight * F.cross_entropy(student_logits, labels),
+            "ce": self.ce_weight * F.cross_entropy(student_logits, batch.labels),
             "inter": self.beta * self.temperature**2 * (1 - _correlation(student, teacher).mean()),
             "intra": self.gamma * self.temperature**2 * (1 - _correlation(student.T, teacher.T).mean()),
         }

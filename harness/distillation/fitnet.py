@@ -6,6 +6,7 @@ Lives here: the method `FitNet`. Must not: how features are tapped (`harness.tap
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from harness.choices import require_not_negative
 from harness.distillation._layers import Shapes, at_one_size, pairs, require_maps, require_pairs
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ class FitNet:
 
     def __post_init__(self) -> None:
         require_pairs(self.student_layers, self.teacher_layers)
+        require_not_negative(self, "ce_weight", "feature_weight")
 
     def adapters(self, student: Shapes, teacher: Shapes, images: int) -> "nn.Module":
         """A 1x1 convolution from the channels of each of the student's layers to its teacher's."""

@@ -6,7 +6,9 @@ Lives here: the method `RelationalKD`. Must not: how features are tapped (`harne
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from harness.choices import require_not_negative
 from harness.distillation._layers import Shapes, require_one
+from harness.errors import StageError
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -31,6 +33,7 @@ class RelationalKD:
     def __post_init__(self) -> None:
         require_one(self.student_layers)
         require_one(self.teacher_layers)
+        require_not_negative(self, "ce_weight", "distance_weight", "angle_weight")
 
     def adapters(self, student: Shapes, teacher: Shapes, images: int) -> "nn.Module":
         """Nothing is learned: relations have no dimension."""
@@ -44,9 +47,12 @@ class RelationalKD:
         """CE, and Huber's loss of all distances (B, B) and of all cosines of angles (B, B, B), each a mean.
 
         A distance counts in units of the batch's mean distance; the cosine at i, j, k is that of the angle at image i.
+        Raises StageError for a batch of one image.
         """
         from torch.nn import functional as F
 
+        if len(batch.labels) < 2:
+            raise StageError("RelationalKD compares the images of a batch and got one: give batch_per_gpu 2 or more")
         mine, theirs = (
             _differences(outputs.features[layer].flatten(1))
             for outputs, (layer,) in ((student, self.student_layers), (teacher, self.teacher_layers))

@@ -6,8 +6,8 @@ Lives here: the method `ReviewKD`. Must not: the layers that fuse (`harness.dist
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from harness.choices import require_not_negative
 from harness.distillation._layers import Shapes, require_maps, require_pairs
-from harness.errors import UserError
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -21,7 +21,8 @@ class ReviewKD:
     """Chen et al. (CVPR 2021). The defaults are those for ImageNet, ResNet-34 to ResNet-18.
 
     For CIFAR-100 the weight lies between 0.6 and 8 and `warmup_epochs` is 20. The default layers are the four stages
-    of a `models.resnet` and what follows them. The official code taps the stages before their last ReLU.
+    of a `models.resnet` and what follows them; in a `models.vgg` they are all block ends but the first, and "pool". The
+    official code taps before the last ReLU of a stage.
     """
 
     student_layers: tuple[str, ...] = ("layer1", "layer2", "layer3", "layer4", "avgpool")
@@ -30,12 +31,14 @@ class ReviewKD:
     ce_weight: float = 1.0
     feature_weight: float = 1.0
     warmup_epochs: int = 0
-    """The weight of the features rises to the full one over so many epochs, from 0 in the first."""
+    """The weight of the features rises to the full one over so many epochs.
+
+    The official code counts epochs from 0: with 20, the first has none of the weight, the 21st all of it.
+    """
 
     def __post_init__(self) -> None:
         require_pairs(self.student_layers, self.teacher_layers)
-        if self.warmup_epochs < 0:
-            raise UserError(f"warmup_epochs {self.warmup_epochs} must be at least 0")
+        require_not_negative(self, "ce_weight", "feature_weight", "warmup_epochs")
 
     def adapters(self, student: Shapes, teacher: Shapes, images: int) -> "nn.Module":
         """Attention-based fusion, one for each layer; at most 512 channels inside."""

@@ -6,10 +6,13 @@ Lives here: the method `StandardisedKD`. Must not: teachers and how they are run
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from harness.choices import require_not_negative, require_positive
 from harness.distillation._divergence import softened_kl
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from harness.batch import Batch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,16 +23,20 @@ class StandardisedKD:
     kd_weight: float = 9.0
     ce_weight: float = 1.0
 
-    def terms(self, student_logits: "Tensor", teacher_logits: "Tensor", labels: "Tensor") -> "dict[str, Tensor]":
+    def __post_init__(self) -> None:
+        require_positive(self, "temperature")
+        require_not_negative(self, "kd_weight", "ce_weight")
+
+    def terms(self, student_logits: "Tensor", teacher_logits: "Tensor", batch: "Batch") -> "dict[str, Tensor]":
         """CE, and T^2 KL(teacher || student) of the softened z-scores of each row.
 
-        Logits (B, classes), labels (B,); means over the batch.
+        Logits (B, classes); means over the batch.
         """
         from torch.nn import functional as F
 
         kl = softened_kl(_standardised(student_logits), _standardised(teacher_logits), self.temperature)
         return {
-            "ce": self.ce_weight * F.cross_entropy(student_logits, labels),
+            "ce": self.ce_weight * F.cross_entropy(student_logits, batch.labels),
             "kd": self.kd_weight * self.temperature**2 * kl,
         }
 

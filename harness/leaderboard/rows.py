@@ -1,4 +1,6 @@
-"""Rows on disk: `results/rows/<benchmark>/<key>.json`, one for every evaluated network.
+"""Rows on disk: `results/rows/<benchmark>/<suite>/<key>.json`, one for every network that a suite evaluates.
+
+Suites may share a network: each has a row of its own, with its place and what is promised there.
 
 Lives here: making rows of finished entries, what their networks cost, writing and reading them. Must not: tables.
 """
@@ -20,7 +22,7 @@ def collect(benchmark: str, suite_name: str, suite: Suite, store: Store, results
 
     What a network was made from has to be there too, for its cost; without it an older row stays as it is.
     """
-    folder = results / "rows" / benchmark
+    folder = folder_of(benchmark, suite_name, results)
     unfinished = 0
     for entry in suite.entries:
         needed = [*entry.stages, *inputs_first(entry.evaluate.network)]
@@ -72,8 +74,9 @@ def make_row(benchmark: str, suite_name: str, suite: Suite, entry: Entry, store:
 def cost(network: Stage, store: Store) -> dict[str, list[Json]]:
     """What a network and all it was made from took, by key: stage name, image passes, device seconds.
 
-    Stages that ran no network, such as preparing data, are left out. Raises UserError if one that trained did not
-    count: a table must not call it free.
+    Stages that ran no network, such as preparing data, are left out. Published weights are listed with nothing spent:
+    what their training took is not known. Raises UserError if one that trained did not count: a table must not call it
+    free.
     """
     spent = {}
     for stage in inputs_first(network):
@@ -82,6 +85,8 @@ def cost(network: Stage, store: Store) -> dict[str, list[Json]]:
         if (passes := found.get("image_passes")) is not None:
             seconds = made["seconds"] * made["ranks"] + found.get("earlier_device_seconds", 0.0)
             spent[stage.key] = [stage.name, passes, round(seconds, 1)]
+        elif stage.name == "pretrained":
+            spent[stage.key] = [stage.name, 0, 0.0]
         elif getattr(stage, "recipe", None) is not None:
             raise UserError(
                 f"{store.artefact(stage)} tells no image passes, older code made it: delete it and launch again"
@@ -89,14 +94,14 @@ def cost(network: Stage, store: Store) -> dict[str, list[Json]]:
     return spent
 
 
-def read_rows(benchmark: str, keys: Collection[str], results: Path) -> list[Row]:
-    """The rows with these keys, in the order of their entries; those of earlier recipes stay out of the table.
+def read_rows(benchmark: str, suite: str, keys: Collection[str], results: Path) -> list[Row]:
+    """The suite's rows with these keys, in the order of their entries; those of earlier recipes are not even opened.
 
     Raises UserError naming a file that is not a row.
     """
-    rows = [read_row(path) for path in sorted((results / "rows" / benchmark).glob("*.json"))]
-    wanted = (row for row in rows if row.key in keys)
-    return sorted(wanted, key=lambda row: (row.position, row.seed or 0, row.key))
+    paths = [folder_of(benchmark, suite, results) / f"{key}.json" for key in keys]
+    rows = [read_row(path) for path in paths if path.exists()]
+    return sorted(rows, key=lambda row: (row.position, row.seed or 0, row.key))
 
 
 def read_row(path: Path) -> Row:
@@ -105,6 +110,11 @@ def read_row(path: Path) -> Row:
         return from_json(path.read_text())
     except UserError as error:
         raise UserError(f"{path}: {error}; remove it: `harness leaderboard` makes rows of what is finished") from error
+
+
+def folder_of(benchmark: str, suite: str, results: Path) -> Path:
+    """Where the rows of a suite lie."""
+    return results / "rows" / benchmark / suite
 
 
 def percent(hits: int, n: int) -> float:
@@ -120,10 +130,11 @@ def _teacher_nonzeros(network: Stage, store: Store) -> int | None:
 
 def _generalisation(entry: Entry, top1: float, store: Store) -> dict[str, Json]:
     if entry.train is None:
-        return {"train_top1": None, "gap": None}
+        return dict.fromkeys(("train_top1", "gap", *(f"train_{name}" for name in _SAID)))
     found = store.manifest(entry.train)["payload"]
     train_top1 = percent(found["hits1"], found["n"])
-    return {"train_top1": train_top1, "gap": round(train_top1 - top1, 4)}
+    said = {f"train_{name}": found[name] for name in _SAID}
+    return {"train_top1": train_top1, "gap": round(train_top1 - top1, 4), **said}
 
 
 def _smoothing(entry: Entry, store: Store) -> dict[str, Json]:
@@ -138,7 +149,5 @@ def _smoothing(entry: Entry, store: Store) -> dict[str, Json]:
     }
 
 
-_FOUND = (
-    "n", "parameters", "nonzeros", "sparsity", "macs", "seed", "dataset", "fingerprint",
-    "epoch_rule", "confidence", "entropy", "nll", "ece", "margin", "logit_std",
-)  # fmt: skip
+_SAID = ("confidence", "entropy", "nll", "ece", "margin", "logit_std")
+_FOUND = ("n", "parameters", "nonzeros", "sparsity", "macs", "seed", "dataset", "fingerprint", "epoch_rule", *_SAID)

@@ -1,6 +1,7 @@
 """The tables of a suite, derived from its rows: the same rows give the same bytes.
 
-Lives here: CSV (every field), Markdown and terminal (what a person reads first). Must not: reading artefacts, means.
+Lives here: CSV (every field), Markdown and terminal (what a person reads first). Must not: which columns there are
+(`columns`), means (`summary`).
 """
 
 from collections.abc import Callable, Mapping
@@ -11,54 +12,11 @@ from string import Formatter
 import pandas as pd
 
 from harness.errors import UserError
-from harness.leaderboard.summary import Summary, compare, summarise, total_cost
+from harness.leaderboard.columns import COMPARISONS, EPOCH_KEPT, HELD_OUT, RESULTS, TRAINING
+from harness.leaderboard.rows import folder_of
+from harness.leaderboard.summary import MEASURED, Summary, compare, summarise, total_cost
 from harness.row import Row
 from harness.store import replace_file
-
-RESULTS = {
-    "entry": "{entry}",
-    "top-1 %": "{top1:.2f}",
-    "sd": "{top1_sd:.2f}",
-    "95 % interval": "{top1_low:.2f} .. {top1_high:.2f}",
-    "seeds": "{seeds}",
-    "images": "{n:,}",
-    "promised": "{promised:.2f}",
-    "less promised": "{promised_difference:+.2f}",
-    "parameters": "{parameters:,.0f}",
-    "nonzeros": "{nonzeros:,.0f}",
-    "teacher's nonzeros": "{teacher_nonzeros:,.0f}",
-    "MACs": "{macs:,.0f}",
-    "image passes": "{image_passes:,.0f}",
-    "device seconds": "{device_seconds:,.0f}",
-}
-"""What a person reads first: titles, and which columns of a summary a cell shows in which form."""
-
-COMPARISONS = {
-    "entry": "{entry}",
-    "against": "{against}",
-    "seeds of both": "{seeds}",
-    "difference": "{difference:+.2f}",
-    "95 % interval": "{difference_low:+.2f} .. {difference_high:+.2f}",
-    "verdict": "{verdict}",
-}
-"""Whether an entry is better than another: percent points of top-1."""
-
-PREDICTIONS = {
-    "entry": "{entry}",
-    "confidence": "{confidence:.4f}",
-    "entropy": "{entropy:.4f}",
-    "NLL": "{nll:.4f}",
-    "ECE": "{ece:.4f}",
-    "margin": "{margin:.4f}",
-    "train top-1 %": "{train_top1:.2f}",
-    "gap": "{gap:.2f}",
-    "agreement %": "{agreement:.2f}",
-    "smoothing": "{smoothing:.4f}",
-    "share": "{smoothing_share:.4f}",
-    "smoothing, T=10": "{smoothing_t10:.4f}",
-    "share, T=10": "{smoothing_share_t10:.4f}",
-}
-"""What the networks say rather than how often they are right."""
 
 _ARROWS = {"higher": " ↑", "lower": " ↓", None: ""}
 _BETTER = {field.name: field.metadata["better"] for field in fields(Row)}
@@ -74,7 +32,7 @@ def write_tables(benchmark: str, suite: str, rows: list[Row], results: Path, *, 
     A suite that is not the default has files named `<benchmark>-<suite>`.
     """
     if not rows:
-        raise UserError(f"no rows of {benchmark} ({suite}) in {results / 'rows' / benchmark}: launch it first")
+        raise UserError(f"no rows of {benchmark} ({suite}) in {folder_of(benchmark, suite, results)}: launch it first")
     stem = benchmark if suite == default_suite else f"{benchmark}-{suite}"
     texts = to_files(rows)
     for ending, text in texts.items():
@@ -95,7 +53,7 @@ def to_csv(rows: list[Row]) -> str:
 
 
 def to_markdown(rows: list[Row]) -> str:
-    """Accuracy, size and cost of every entry; the comparisons; what predictions are like; what holds for all."""
+    """Accuracy, size and cost of every entry; comparisons; predictions on held-out and on training images; a footer."""
     return _document(rows, _markdown)
 
 
@@ -105,10 +63,11 @@ def to_text(rows: list[Row]) -> str:
 
 
 def _document(rows: list[Row], draw: Callable[[Cells], str]) -> str:
-    summaries, comparisons = summarise(rows), compare(rows)
-    shown = [(summaries, RESULTS), (comparisons, COMPARISONS), (summaries, PREDICTIONS)]
-    tables = [draw(cells(lines, columns)) for lines, columns in shown if lines]
-    return "\n".join([*tables, footer(rows)])
+    entries, comparisons = [_with_half_widths(line) for line in summarise(rows)], compare(rows)
+    results = RESULTS if len(_epoch_rules(rows)) == 1 else RESULTS | EPOCH_KEPT
+    shown = [(entries, results), (comparisons, COMPARISONS), (entries, HELD_OUT), (entries, TRAINING)]
+    tables = [cells(lines, columns) for lines, columns in shown if lines]
+    return "\n".join([*(draw(table) for table in tables if len(table[0]) > 1), footer(rows)])
 
 
 def cells(lines: list[Summary], columns: Mapping[str, str]) -> Cells:
@@ -122,21 +81,42 @@ def cells(lines: list[Summary], columns: Mapping[str, str]) -> Cells:
 
 
 def footer(rows: list[Row]) -> str:
-    """One line: the protocol, which epoch was kept, what the intervals are of, and what it all cost."""
-    protocol = "; ".join(sorted({row.protocol for row in rows} - {""}))
-    kept = ", ".join(sorted({row.epoch_rule for row in rows}))
-    intervals = "95 % intervals: Student's t over seeds, Wilson's over images where there is one seed."
+    """One line: the protocol, which epoch was kept if it is the same for all, what the intervals are of, the cost."""
+    protocol, rules = "; ".join(sorted({row.protocol for row in rows} - {""})), _epoch_rules(rows)
+    intervals = (
+        "95 % intervals (± is half of one): Student's t over seeds; of top-1, where seeds tell none, Wilson's over"
+        " images."
+    )
     cost = (
         "Cost: {image_passes:,} image passes and {device_seconds:,.0f} device seconds, shared stages counted once;"
         " {image_passes_alone:,} and {device_seconds_alone:,.0f} if every entry had been run by itself."
     )
-    said = [f"Protocol: {protocol}."] if protocol else []
-    return " ".join([*said, f"Epoch kept: {kept}.", intervals, cost.format(**total_cost(rows))]) + "\n"
+    published = any(name == "pretrained" for row in rows for name, *_ in row.stages.values())
+    said = [
+        f"Protocol: {protocol}." if protocol else "",
+        f"Epoch kept: {rules[0]}." if len(rules) == 1 else "",
+        intervals,
+        cost.format(**total_cost(rows)),
+        "Published weights count as nothing." if published else "",
+    ]
+    return " ".join(filter(None, said)) + "\n"
+
+
+def _epoch_rules(rows: list[Row]) -> list[str]:
+    return sorted({row.epoch_rule for row in rows})
+
+
+def _with_half_widths(line: Summary) -> Summary:
+    """With `<field>_half` of every interval, for a person; files hold its ends."""
+    ends = {field: (line[f"{field}_low"], line[f"{field}_high"]) for field in MEASURED}
+    return line | {f"{field}_half": None if low is None else (high - low) / 2 for field, (low, high) in ends.items()}
 
 
 def _cell(form: str, line: Summary) -> str:
-    """Blank if a value it shows is not known."""
-    return "" if any(line[name] is None for name in _names(form)) else form.format(**line)
+    """Blank if a value it shows is not known; without its ± if only that is not."""
+    value, _, _ = form.partition(" ± ")
+    known = (shown for shown in (form, value) if all(line[name] is not None for name in _names(shown)))
+    return next((shown.format(**line) for shown in known), "")
 
 
 def _names(form: str) -> list[str]:

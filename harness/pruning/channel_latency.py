@@ -12,11 +12,13 @@ from torch import Tensor, nn
 WARM_UP = 3
 """Forwards of each network before any is timed."""
 ROUNDS = 15
-"""Timed forwards of each network."""
+"""Timed forwards of each network, to compare it with others."""
+REPORTED_ROUNDS = 60
+"""Timed forwards of the network that is taken: four times the comparison's, so the median is half as uncertain."""
 
 
 @torch.no_grad()
-def latency_ratio(pruned: nn.Module, dense: nn.Module, images: Tensor) -> float:
+def latency_ratio(pruned: nn.Module, dense: nn.Module, images: Tensor, rounds: int = ROUNDS) -> float:
     """Median seconds for one forward of `pruned` over those of `dense`, in evaluation mode, in which both stay.
 
     The two take turns, so that a machine that slows down does so for both. `images`: (1, 3, S, S), a batch of one, on
@@ -24,7 +26,7 @@ def latency_ratio(pruned: nn.Module, dense: nn.Module, images: Tensor) -> float:
     """
     networks = (pruned.eval(), dense.eval())
     seconds: tuple[list[float], list[float]] = ([], [])
-    for turn in range(WARM_UP + ROUNDS):
+    for turn in range(WARM_UP + rounds):
         for network, spent in zip(networks, seconds, strict=True):
             started = _now(images)
             network(images)

@@ -26,7 +26,10 @@ def form_student(spec: VGG | ResNet, nonzeros: dict[str, int]) -> VGG | ResNet:
 
 
 def _form_vgg(spec: VGG, nonzeros: dict[str, int]) -> VGG:
-    """n_l = round(nz_l / (9 n_(l-1))) with n_0 = 3: the rule that fits the widths No & Park (ECCV 2022) publish."""
+    """n_l = round(nz_l / (9 n_(l-1))) with n_0 = 3: the rule that fits the widths No & Park (ECCV 2022) publish.
+
+    Hidden linear layers follow it without the 9; the paper forms no student with any. The last layer takes what comes.
+    """
     counts = iter(nonzeros.values())
     blocks, channels = [], 3
     for block in spec.blocks:
@@ -35,7 +38,11 @@ def _form_vgg(spec: VGG, nonzeros: dict[str, int]) -> VGG:
             channels = max(1, round(next(counts) / (9 * channels)))
             widths.append(channels)
         blocks.append(tuple(widths))
-    return dataclasses.replace(spec, blocks=tuple(blocks))
+    hidden, inputs = [], channels * spec.pooled**2
+    for _ in spec.hidden:
+        inputs = max(1, round(next(counts) / inputs))
+        hidden.append(inputs)
+    return dataclasses.replace(spec, blocks=tuple(blocks), hidden=tuple(hidden))
 
 
 def _form_resnet(spec: ResNet, nonzeros: dict[str, int]) -> ResNet:

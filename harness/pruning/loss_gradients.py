@@ -11,6 +11,7 @@ from torch import nn
 from harness.batch import Batch
 from harness.contracts import Objective
 from harness.errors import StageError
+from harness.objective import total
 
 
 @torch.enable_grad()
@@ -22,7 +23,7 @@ def add_loss_gradients(model: nn.Module, batches: Iterable[Batch], objective: Ob
     """
     model.eval()
     for batch in batches:
-        loss = torch.stack(list(objective(model(batch.images), batch).values())).sum()
+        loss = total(objective(model(batch.images), batch))
         if not loss.isfinite():
             raise StageError(f"the loss is {loss.item()} before any channel is removed: train the dense network again")
         loss.backward()  # type: ignore[no-untyped-call]

@@ -8,7 +8,8 @@ undoes a zero that is written afterwards.
 
 import hashlib
 
-from torch import Tensor, nn, no_grad
+import torch
+from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 Masks = dict[str, Tensor]
@@ -29,7 +30,12 @@ def masks_of(module: nn.Module) -> Masks:
     return {name: weight.detach() != 0 for name, weight in prunable(module).items()}
 
 
-@no_grad()
+def all_kept(module: nn.Module) -> Masks:
+    """Masks that remove nothing, whatever is 0 by chance or by a layer's own initialisation."""
+    return {name: torch.ones_like(weight, dtype=torch.bool) for name, weight in prunable(module).items()}
+
+
+@torch.no_grad()
 def apply(module: nn.Module, masks: Masks) -> None:
     """Set the removed weights to 0.0, in place."""
     weights = prunable(module)

@@ -1,50 +1,55 @@
-"""Two networks looking at the same images.
+"""Two networks looking at the images that students are taught on.
 
 Lives here: `paired_predictions`. Must not: what is made of them.
 """
 
+import dataclasses
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
-from harness.batch import Batch
 from harness.context import Context
+from harness.data.augment import Augment
 from harness.data.prepared import Prepared
 from harness.network import place, read_network
-from harness.predictions import predictions
+from harness.recipe import Recipe
 from harness.spec import Stage
 from harness.stages.prepare import Prepare
+from harness.topology import Topology
 
 
-class Crops(Protocol):
-    """A stage that says how it looks at images."""
+class Meeting(Protocol):
+    """A stage that says on which images teachers are compared."""
 
     @property
     def data(self) -> Prepare: ...
     @property
-    def size(self) -> int: ...
+    def augment(self) -> Augment: ...
     @property
-    def resize_ratio(self) -> float: ...
+    def seed(self) -> int: ...
     @property
     def batch(self) -> int: ...
 
 
 def paired_predictions(
-    stage: Crops, first: Stage, second: Stage, inputs: Mapping[str, Path], context: Context, split: str = "train"
-) -> Iterator[tuple[Tensor, Tensor, Batch]]:
-    """Logits (n, classes) of both networks for this rank's share of the split."""
-    one, other = (_ready(inputs[network.key], stage.size, context) for network in (first, second))
-    prepared = Prepared(inputs[stage.data.key])
-    seen = predictions(
-        one, prepared, split, context, size=stage.size, resize_ratio=stage.resize_ratio, batch=stage.batch
-    )
-    for logits, batch in seen:
-        with torch.inference_mode():
-            theirs = other(batch.images).float()
-        yield logits, theirs, batch
+    stage: Meeting, first: Stage, second: Stage, inputs: Mapping[str, Path], context: Context
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Logits (batch, classes) of both networks on the first epoch of the stream that students of this seed meet.
+
+    One rank sees all of it. The images of an incomplete last batch are left out.
+    """
+    size = stage.augment.size
+    one, other = (_ready(inputs[network.key], size, context) for network in (first, second))
+    recipe = Recipe(epochs=1, augment=stage.augment, global_batch=stage.batch, batch_per_gpu=stage.batch)
+    alone = dataclasses.replace(context, topology=Topology())
+    stream = Prepared(inputs[stage.data.key]).train_stream(recipe, stage.seed, alone)
+    with torch.inference_mode(), closing(stream.epoch(0)) as batches:
+        for batch in batches:
+            yield one(batch.images).float(), other(batch.images).float()
 
 
 def _ready(folder: Path, size: int, context: Context) -> nn.Module:

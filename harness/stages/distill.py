@@ -4,7 +4,7 @@ Lives here: the stage. Must not: losses (`harness.distillation`).
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Distill(Stage):
-    """The student learns from `teacher`'s outputs on the very crops it sees itself; the last epoch is kept."""
+    """The student learns from `teacher`'s outputs on the very crops it sees; the recipe says which epoch is kept."""
 
     version: ClassVar[int] = 2  # running statistics move once a step, not once a micro-batch
     ranks: ClassVar[str] = "all"
@@ -50,10 +50,12 @@ class Distill(Stage):
     def run(self, inputs: Mapping[str, Path], context: Context) -> dict[str, Json]:
         import torch
 
-        from harness.stages._fit import architecture_of, fit
+        from harness.data.prepared import Prepared
+        from harness.stages._fit import architecture_of, fit, image_passes
 
         torch.manual_seed(self.seed)
         architecture = architecture_of(self.student, inputs)
+        self._require_same_outputs(architecture.model.classes, inputs)
         network = architecture.build(self.recipe.augment.size)
         if isinstance(self.method, FeatureDistillation):
             objective: Objective = self._from_features(self.method, network, inputs, context)
@@ -61,8 +63,19 @@ class Distill(Stage):
             objective = self._from_logits(self.method, inputs, context)
         payload = fit(self, architecture, network, objective, inputs, context)
         if payload and not isinstance(self.teacher, TeacherOutputs):
-            payload["image_passes"] *= 2  # the teacher sees every image too
+            images = Prepared(inputs[self.data.key]).facts.images  # the teacher sees all that are trained on too
+            payload["image_passes"] += image_passes(replace(self.recipe, keep="last"), images)
         return payload
+
+    def _require_same_outputs(self, outputs: int, inputs: Mapping[str, Path]) -> None:
+        from harness.network import read_architecture
+
+        if isinstance(self.teacher, TeacherOutputs):
+            theirs = self.teacher.classes
+        else:
+            theirs = read_architecture(inputs[self.teacher.key]).model.classes
+        if theirs != outputs:
+            raise UserError(f"the student has {outputs} outputs, its teacher {theirs}: they must be the same classes")
 
     def _from_logits(self, method: Distillation, inputs: Mapping[str, Path], context: Context) -> "Distilled":
         from harness.objective import Distilled

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from harness.choices import require_choices
 from harness.context import Context
+from harness.errors import UserError
 from harness.spec import Json, Stage, added_field
 from harness.stages.prepare import Prepare
+from harness.stages.teacher_outputs import TeacherOutputs
 
 if TYPE_CHECKING:
     from torch import nn
@@ -41,6 +43,8 @@ class Evaluate(Stage):
 
     def __post_init__(self) -> None:
         require_choices(self)
+        if isinstance(self.teacher, TeacherOutputs):
+            raise UserError("stored outputs are of training images: give the teacher itself")
 
     def run(self, inputs: Mapping[str, Path], context: Context) -> dict[str, Json]:
         from harness.cost import macs, nonzeros, parameters
@@ -61,12 +65,11 @@ class Evaluate(Stage):
         if self.teacher is not None:
             teacher = place(read_network(inputs[self.teacher.key], self.size), context.device, channels_last=True)
         place(network, context.device, channels_last=True)
-        recipe = getattr(self.network, "recipe", None)
         return {
             **self._seen(network.eval(), teacher.eval() if teacher else None, prepared, context),
             **costs,
             "seed": getattr(self.network, "seed", None),
-            "epoch_rule": recipe.epoch_rule if recipe else "as it came",
+            "epoch_rule": epoch_rule(self.network),
             "split": self.split,
             "dataset": prepared.facts.name,
             "fingerprint": prepared.facts.fingerprint,
@@ -107,3 +110,12 @@ class Evaluate(Stage):
                 f"{found['n']} images were evaluated, {self.split} of {prepared.facts.name} holds {expected}"
             )
         return {**found, "agreed": int(agreed) if teacher is not None else None}
+
+
+def epoch_rule(network: Stage) -> str:
+    """Which epoch of its training a network is; that of the one it was made of, if it was not trained itself."""
+    while (recipe := getattr(network, "recipe", None)) is None:
+        if not isinstance(origin := getattr(network, "network", None), Stage):
+            return "published"
+        network = origin
+    return str(recipe.epoch_rule)

@@ -6,7 +6,6 @@ Lives here: the stage, and the chains of rounds that papers make of it. Must not
 
 import dataclasses
 from collections.abc import Iterable, Mapping
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
@@ -24,6 +23,8 @@ if TYPE_CHECKING:
     from torch import nn
 
     from harness.batch import Batch
+    from harness.contracts import Objective
+    from harness.network import Architecture
     from harness.pruning.mask import Masks
 
 
@@ -65,50 +66,72 @@ class Prune(Stage):
             )
         if self.layers_like is not None and (self.iterations, self.scope) != (1, "global"):
             raise UserError("layers_like says how much each layer loses: leave scope and iterations as they are")
+        early = getattr(self.rewind_to, "recipe", None)
+        if early is not None and early.end != self.recipe.first_epoch:
+            raise UserError(
+                f"weights of epoch {early.end} go on with the schedule of epoch {self.recipe.first_epoch}:"
+                f" the recipe's first_epoch must be {early.end}"
+            )
 
     def run(self, inputs: Mapping[str, Path], context: Context) -> dict[str, Json]:
         import torch
 
-        from harness.engine.group import same_on_all_ranks
-        from harness.network import place, read_network
+        from harness.network import place
         from harness.objective import CrossEntropy
         from harness.pruning.mask import apply
-        from harness.stages._fit import architecture_of, fit, starting_network
-        from harness.stages._scoring import scoring_batches
+        from harness.stages._decided import decided_masks
+        from harness.stages._fit import architecture_of, fit, starting_masks, starting_network
+        from harness.stages._scoring import ScoringBatches
 
         torch.manual_seed(self.seed)
-        size = self.recipe.augment.size
-        network = starting_network(self.network, inputs, size)
+        architecture = architecture_of(self.network, inputs)
+        network = starting_network(self.network, inputs, self.recipe.augment.size)
         place(network, context.device, channels_last=self.recipe.channels_last)
-        with closing(scoring_batches(self, inputs, context)) as batches:
-            masks = self._masks(network, batches, inputs)
-        same_on_all_ranks(masks.values())
-        if self.rewind_to is not None:
-            network.load_state_dict(read_network(inputs[self.rewind_to.key], size).state_dict())
-        apply(network, masks)
         objective = CrossEntropy(self.recipe.label_smoothing)
-        return fit(self, architecture_of(self.network, inputs), network, objective, inputs, context)
+        before = starting_masks(self.network, network)
+        with ScoringBatches(self, inputs, context) as batches:
+            masks = decided_masks(lambda: self._masks(network, before, batches, objective, inputs), context)
+        if self.rewind_to is not None:
+            self._rewind(network, architecture, inputs[self.rewind_to.key])
+        apply(network, masks)
+        payload = fit(self, architecture, network, objective, inputs, context, masks=masks)
+        if payload:
+            payload["image_passes"] += batches.images
+        return payload
 
-    def _masks(self, network: "nn.Module", batches: "Iterable[Batch]", inputs: Mapping[str, Path]) -> "Masks":
-        """Choose what goes; the network loses it, iteration by iteration."""
+    def _masks(
+        self,
+        network: "nn.Module",
+        masks: "Masks",
+        batches: "Iterable[Batch]",
+        objective: "Objective",
+        inputs: Mapping[str, Path],
+    ) -> "Masks":
+        """Choose what goes besides what `masks` removed; the network loses it, iteration by iteration."""
+        from harness.engine.group import same_on_all_ranks
         from harness.network import read_network
-        from harness.objective import CrossEntropy
         from harness.pruning.allocation import allocated_masks, masks_with_counts
         from harness.pruning.mask import apply, kept, masks_of
 
-        objective = CrossEntropy(self.recipe.label_smoothing)
-        masks = masks_of(network)
         if self.layers_like is not None:
             like = masks_of(read_network(inputs[self.layers_like.key], self.recipe.augment.size))
-            removed = {name: mask.numel() - kept(like)[name] for name, mask in like.items()}
+            removed = {name: int((~mask).count_nonzero()) for name, mask in like.items()}
             return masks_with_counts(self.criterion.score(network, batches, objective), removed, masks)
         dense = sum(kept(masks).values()) / sum(mask.numel() for mask in masks.values())
         for iteration in range(1, self.iterations + 1):
             left = dense * ((1 - self.sparsity) / dense) ** (iteration / self.iterations)
             sparsity = self.sparsity if iteration == self.iterations else 1 - left
             masks = allocated_masks(self.criterion.score(network, batches, objective), sparsity, self.scope, masks)
+            same_on_all_ranks(masks.values())
             apply(network, masks)
         return masks
+
+    def _rewind(self, network: "nn.Module", architecture: "Architecture", folder: Path) -> None:
+        from harness.network import read_architecture, read_network
+
+        if read_architecture(folder) != architecture:
+            raise UserError("rewind_to is a network of another architecture: name an earlier epoch of the same one")
+        network.load_state_dict(read_network(folder, self.recipe.augment.size).state_dict())
 
 
 def lr_rewinding(

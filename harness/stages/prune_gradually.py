@@ -4,7 +4,6 @@ Lives here: the stage. Must not: when they go (`harness.gradual`), which (`harne
 """
 
 from collections.abc import Mapping
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -54,32 +53,36 @@ class PruneGradually(Stage):
         import torch
 
         from harness.data.prepared import Prepared
-        from harness.errors import StageError
         from harness.gradual import Gradual
         from harness.objective import CrossEntropy
         from harness.pruning.allocation import allocated_masks
-        from harness.pruning.mask import Masks, masks_of, prunable, zeros
-        from harness.stages._fit import architecture_of, fit, starting_network
-        from harness.stages._scoring import scoring_batches
+        from harness.pruning.mask import Masks, prunable
+        from harness.stages._fit import architecture_of, fit, starting_masks, starting_network
+        from harness.stages._scoring import ScoringBatches
 
         torch.manual_seed(self.seed)
         network = starting_network(self.network, inputs, self.recipe.augment.size)
+        start = starting_masks(self.network, network)
+        allocated_masks({n: w.detach().abs() for n, w in prunable(network).items()}, self.sparsity, self.scope, start)
         objective = CrossEntropy(self.recipe.label_smoothing)
-        weights = sum(weight.numel() for weight in prunable(network).values())
-
-        def masks(sparsity: float) -> Masks:
-            with closing(scoring_batches(self, inputs, context)) as batches:
-                scores = self.criterion.score(network, batches, objective)
-            return allocated_masks(scores, sparsity, self.scope, masks_of(network))
-
         updates = Prepared(inputs[self.data.key]).facts.images["train"] // self.recipe.global_batch
         begin, end = (self._update(share, updates) for share in (self.begin, self.end))
         if end <= begin:
             raise UserError(f"a run of {updates} updates an epoch is too short for a sparsity that rises: train longer")
-        plan = Gradual(network, masks, zeros(network) / weights, self.sparsity, begin, end, self.every)
-        payload = fit(self, architecture_of(self.network, inputs), network, objective, inputs, context, plan)
-        if payload and payload["zeros"] != round(self.sparsity * weights):
-            raise StageError(f"{payload['zeros']} weights are zero, {round(self.sparsity * weights)} were to go")
+        scored = 0
+
+        def choose(sparsity: float, masks: Masks, update: int) -> Masks:
+            nonlocal scored
+            with ScoringBatches(self, inputs, context, first=update // updates) as batches:
+                scores = self.criterion.score(network, batches, objective)
+            scored += batches.images
+            return allocated_masks(scores, sparsity, self.scope, masks)
+
+        plan = Gradual(network, start, choose, self.sparsity, begin, end, self.every)
+        architecture = architecture_of(self.network, inputs)
+        payload = fit(self, architecture, network, objective, inputs, context, masks=start, gradual=plan)
+        if payload:
+            payload["image_passes"] += scored
         return payload
 
     def _update(self, share: float, updates: int) -> int:

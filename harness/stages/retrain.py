@@ -30,13 +30,15 @@ class Retrain(Stage):
 
         from harness.network import read_architecture, read_network
         from harness.objective import CrossEntropy
+        from harness.pruning.mask import masks_of
         from harness.stages._fit import fit
 
         torch.manual_seed(self.seed)
         folder = inputs[self.network.key]
         network = read_network(folder, self.recipe.augment.size)
         objective = CrossEntropy(self.recipe.label_smoothing)
-        return fit(self, read_architecture(folder), network, objective, inputs, context)
+        masks = masks_of(network)
+        return fit(self, read_architecture(folder), network, objective, inputs, context, masks=masks)
 
 
 def retrained(network: Stage, *, rounds: int, data: Prepare, recipe: Recipe, seed: int = 0) -> Stage:

@@ -28,7 +28,7 @@ class Student(Stage):
         from harness.pruning.mask import kept, masks_of
 
         folder = inputs[self.like.key]
-        teacher = read_network(folder, image_size=32)  # no channel is removed: the size does not matter
+        teacher = read_network(folder, image_size=32)  # any size will do: nothing is computed
         student = form_student(read_architecture(folder).model, kept(masks_of(teacher)))
         Architecture(student).write(context.folder)
         return {"model": encode(student), "teacher_nonzeros": nonzeros(teacher)}

@@ -18,7 +18,7 @@ from harness.stages.student import Student
 
 @dataclass(frozen=True, kw_only=True)
 class Train(Stage):
-    """A dense network, initialised and trained under `seed`; the last epoch is kept."""
+    """A dense network, initialised and trained under `seed`; the recipe says which epoch is kept."""
 
     version: ClassVar[int] = 2  # running statistics move once a step, not once a micro-batch
     ranks: ClassVar[str] = "all"

@@ -1,17 +1,19 @@
 """Every distillation method of either kind, found by its file, goes through the same tests."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
+from math import nan
 from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from harness import plugins
 from harness.batch import Batch
 from harness.contracts import FeatureDistillation, Objective
+from harness.errors import UserError
 from harness.models.resnet import ResNet
-from harness.objective import Distilled, FeatureDistilled, LiveTeacher
+from harness.objective import Distilled, FeatureDistilled, LiveTeacher, total
 from harness.spec import encode, model_from_json
 from harness.taps import Outputs, Taps
 
@@ -41,10 +43,6 @@ def objective_of(method: Any, student: nn.Module, teacher: nn.Module) -> Objecti
     taps = Taps(student, method.student_layers), Taps(teacher, method.teacher_layers)
     adapters = method.adapters(taps[0].shapes(SIDE), taps[1].shapes(SIDE), TRAINING_IMAGES)
     return FeatureDistilled(method, live, *taps, adapters, lambda values: values[None])
-
-
-def total(terms: dict[str, Tensor]) -> Tensor:
-    return torch.stack(list(terms.values())).sum()
 
 
 def test_there_are_methods_of_both_kinds() -> None:
@@ -99,11 +97,20 @@ def test_dead_and_huge_outputs_stay_finite(method: Any, pair: tuple[nn.Module, n
         watched += [*mine.values(), *adapters.parameters()]
         terms = method.terms(Outputs(student, mine), Outputs(teacher, theirs), batch, adapters)
     else:
-        terms = method.terms(student, teacher, batch.labels)
+        terms = method.terms(student, teacher, batch)
     assert all(term.isfinite() for term in terms.values())
     total(terms).backward()
     for tensor in watched:
         assert tensor.grad is not None and tensor.grad.isfinite().all()
+
+
+def test_no_number_of_it_may_be_negative(method: Any) -> None:
+    numbers = [field.name for field in fields(method) if isinstance(getattr(method, field.name), (int, float))]
+    assert len(numbers) >= 2
+    for name in numbers:
+        for value in (-1, nan):
+            with pytest.raises(UserError, match=f"^{name} of {type(method).__name__} is {value}: give it .*$"):
+                replace(method, **{name: value})
 
 
 def test_it_survives_json(method: Any) -> None:

@@ -1,5 +1,6 @@
 """Decoupled KD against the paper's equations, written out class by class in float64."""
 
+from dataclasses import replace
 from math import exp, log
 
 import pytest
@@ -7,7 +8,8 @@ import torch
 
 from harness.distillation.dkd import DKD
 from harness.distillation.kd import KD
-from tests.distillation.checks import COUNT, LABELS, logits, require_slope
+from harness.spec import encode, model_from_json
+from tests.distillation.checks import BATCH, COUNT, LABELS, logits, require_slope
 
 
 def by_hand(student: list[float], teacher: list[float], label: int, temperature: float) -> tuple[float, float]:
@@ -26,6 +28,7 @@ def by_hand(student: list[float], teacher: list[float], label: int, temperature:
 
 def test_the_defaults_are_the_papers_for_cifar() -> None:
     assert (DKD().alpha, DKD().beta, DKD().temperature, DKD().ce_weight) == (1, 8, 4, 1)
+    assert DKD().warmup_epochs == 0
 
 
 @pytest.mark.parametrize(("alpha", "beta", "temperature"), [(1.0, 8.0, 4.0), (1.0, 0.5, 1.0), (0.3, 2.0, 2.0)])
@@ -33,7 +36,7 @@ def test_both_parts_equal_the_formula(alpha: float, beta: float, temperature: fl
     student, teacher = logits(0), logits(1)
     rows = zip(student.tolist(), teacher.tolist(), LABELS.tolist(), strict=True)
     parts = [by_hand(mine, theirs, label, temperature) for mine, theirs, label in rows]
-    terms = DKD(alpha=alpha, beta=beta, temperature=temperature, ce_weight=2).terms(student, teacher, LABELS)
+    terms = DKD(alpha=alpha, beta=beta, temperature=temperature, ce_weight=2).terms(student, teacher, BATCH)
     square = temperature**2
     assert float(terms["target"]) == pytest.approx(alpha * square * sum(t for t, _ in parts) / COUNT, rel=1e-9)
     assert float(terms["non_target"]) == pytest.approx(beta * square * sum(n for _, n in parts) / COUNT, rel=1e-9)
@@ -43,18 +46,37 @@ def test_both_parts_equal_the_formula(alpha: float, beta: float, temperature: fl
 def test_weighted_as_kd_weighs_them_the_parts_are_kd() -> None:
     """Equation 7: KD = TCKD + (1 - p_target) NCKD; for one image both weights are numbers."""
     student, teacher, label = logits(0)[:1], logits(1)[:1], LABELS[:1]
+    one = replace(BATCH, labels=label)
     rest = 1 - float((teacher / 4).softmax(dim=1)[0, label])
-    terms = DKD(alpha=1, beta=rest, temperature=4).terms(student, teacher, label)
-    kd = KD(temperature=4, kd_weight=1).terms(student, teacher, label)["kd"]
+    terms = DKD(alpha=1, beta=rest, temperature=4).terms(student, teacher, one)
+    kd = KD(temperature=4, kd_weight=1).terms(student, teacher, one)["kd"]
     assert float(terms["target"] + terms["non_target"]) == pytest.approx(float(kd), rel=1e-9)
 
 
 @pytest.mark.parametrize("name", ["ce", "target", "non_target"])
 def test_the_gradient_equals_finite_differences(name: str) -> None:
-    require_slope(lambda student: DKD().terms(student, logits(1), LABELS)[name], logits(0))
+    require_slope(lambda student: DKD().terms(student, logits(1), BATCH)[name], logits(0))
 
 
 def test_a_student_that_equals_its_teacher_has_nothing_to_distil() -> None:
-    terms = DKD().terms(logits(0) + 7, logits(0), LABELS)
+    terms = DKD().terms(logits(0) + 7, logits(0), BATCH)
     assert float(terms["target"]) == pytest.approx(0, abs=1e-12)
     assert float(terms["non_target"]) == pytest.approx(0, abs=1e-12)
+
+
+def test_both_parts_rise_over_the_warm_up_with_epochs_counted_from_one() -> None:
+    """As in the official code: the first of four epochs has a quarter of the weight, the fourth all of it."""
+
+    def terms(warmup: int, epoch: int) -> dict[str, float]:
+        found = DKD(warmup_epochs=warmup).terms(logits(0), logits(1), replace(BATCH, epoch=epoch))
+        return {name: float(term) for name, term in found.items()}
+
+    full = terms(0, 0)
+    for epoch, share in enumerate((0.25, 0.5, 0.75, 1, 1)):
+        expected = {"ce": full["ce"], "target": share * full["target"], "non_target": share * full["non_target"]}
+        assert terms(4, epoch) == pytest.approx(expected)
+
+
+def test_a_student_without_a_warm_up_keeps_its_key() -> None:
+    assert "warmup_epochs" not in encode(DKD())
+    assert model_from_json(encode(DKD(warmup_epochs=20))).warmup_epochs == 20

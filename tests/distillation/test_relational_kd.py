@@ -1,5 +1,6 @@
 """Relations against the paper's potentials, written out image by image in float64."""
 
+from dataclasses import replace
 from math import sqrt
 
 import pytest
@@ -7,6 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from harness.distillation.relational_kd import RelationalKD
+from harness.errors import StageError
+from harness.objective import total
 from tests.distillation.checks import BATCH, COUNT, draw, outputs, require_slope
 
 METHOD = RelationalKD(student_layers=("0",), teacher_layers=("0",))
@@ -66,7 +69,13 @@ def test_a_moved_turned_and_scaled_teacher_has_the_same_relations() -> None:
     assert float(found["angle"]) == pytest.approx(0, abs=1e-12)
 
 
+def test_an_image_alone_has_no_relations() -> None:
+    alone = replace(BATCH, labels=BATCH.labels[:1])
+    with pytest.raises(StageError, match="compares the images of a batch and got one: give batch_per_gpu 2 or more"):
+        METHOD.terms(outputs(STUDENT[:1]), outputs(TEACHER[:1]), alone, nn.Module())
+
+
 def test_images_that_nothing_tells_apart_leave_the_gradient_finite() -> None:
     student = torch.zeros(COUNT, 4, requires_grad=True)
-    sum(terms(student, TEACHER.float()).values()).backward()  # type: ignore[union-attr]
+    total(terms(student, TEACHER.float())).backward()
     assert student.grad is not None and student.grad.isfinite().all()

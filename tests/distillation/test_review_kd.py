@@ -8,7 +8,6 @@ import torch
 from torch import Tensor, nn
 
 from harness.distillation.review_kd import ReviewKD, hierarchical_context
-from harness.errors import UserError
 from tests.distillation.checks import BATCH, COUNT, draw, outputs, require_slope
 
 METHOD = ReviewKD(student_layers=("0", "1", "2"), teacher_layers=("0", "1", "2"))
@@ -94,7 +93,7 @@ def test_the_gradient_equals_finite_differences(adapters: nn.Module) -> None:
         require_slope(review, STUDENT[layer][:2])
 
 
-def test_the_weight_of_the_features_rises_over_the_warm_up(adapters: nn.Module) -> None:
+def test_the_weight_of_the_features_rises_over_the_warm_up_with_epochs_counted_from_zero(adapters: nn.Module) -> None:
     def review(warmup: int, epoch: int) -> float:
         method, batch = replace(METHOD, warmup_epochs=warmup, feature_weight=3), replace(BATCH, epoch=epoch)
         return method.terms(outputs(*STUDENT), outputs(*TEACHER), batch, adapters)["review"].item()
@@ -104,8 +103,3 @@ def test_the_weight_of_the_features_rises_over_the_warm_up(adapters: nn.Module) 
     assert shares == pytest.approx([0, 0.25, 0.75, 1, 1])
     alone = METHOD.terms(outputs(*STUDENT), outputs(*TEACHER), BATCH, adapters)["review"]
     assert full == pytest.approx(3 * alone.item())
-
-
-def test_a_warm_up_before_the_beginning_is_refused() -> None:
-    with pytest.raises(UserError, match="warmup_epochs -1 must be at least 0"):
-        ReviewKD(warmup_epochs=-1)

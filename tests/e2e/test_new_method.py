@@ -1,4 +1,4 @@
-"""A user's own criterion and own loss: one new file each and an entry that names it, in a copy of the project."""
+"""A user's own criterion and own losses: one new file each and an entry that names it, in a copy of the project."""
 
 import json
 import os
@@ -45,17 +45,48 @@ class LogitMatch:
 
     weight: float = 0.1
 
-    def terms(self, student_logits, teacher_logits, labels):
+    def terms(self, student_logits, teacher_logits, batch):
         return {"match": self.weight * (student_logits - teacher_logits).square().mean()}
+'''
+
+FEATURE_LOSS = '''
+"""Embeddings as targets.
+
+Lives here: `EmbeddingMatch`. Must not: anything else.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class EmbeddingMatch:
+    """Cross-entropy, and the mean squared difference of the last features up to a linear layer."""
+
+    student_layers: tuple[str, ...] = ("pool",)
+    teacher_layers: tuple[str, ...] = ("pool",)
+
+    def adapters(self, student, teacher, images):
+        from torch import nn
+
+        return nn.Linear(student["pool"][0], teacher["pool"][0])
+
+    def terms(self, student, teacher, batch, adapters):
+        from torch.nn import functional as F
+
+        mine, theirs = (outputs.features["pool"].flatten(1) for outputs in (student, teacher))
+        return {"ce": F.cross_entropy(student.logits, batch.labels), "match": F.mse_loss(adapters(mine), theirs)}
 '''
 
 BENCHMARK = '''
 """Mine."""
 
+from dataclasses import replace
+
 from harness.benchmark import Entry, Suite
 from harness.criteria.contrary import Contrary
 from harness.data.augment import Augment
 from harness.data.digits import Digits
+from harness.distillation.embedding_match import EmbeddingMatch
 from harness.distillation.logit_match import LogitMatch
 from harness.models.vgg import VGG
 from harness.recipe import Recipe
@@ -67,12 +98,19 @@ from harness.stages.prune import Prune
 DATA = Prepare(source=Digits())
 RECIPE = Recipe(epochs=1, augment=Augment(crop="none", size=32), batch_per_gpu=64, engine="ddp")
 SPEC = VGG(blocks=((4,), (8,)), classes=10)
+NARROW = VGG(blocks=((4,), (6,)), classes=10)
 
 
 def mine(seed: int) -> Suite:
     teacher = Prune(network=SPEC, criterion=Contrary(), sparsity=0.5, data=DATA, recipe=RECIPE, seed=seed)
     student = Distill(student=SPEC, teacher=teacher, method=LogitMatch(), data=DATA, recipe=RECIPE, seed=seed)
-    return Suite(entries=(Entry(name="mine", evaluate=Evaluate(network=student, data=DATA, size=32)),))
+    students = {"logits": student, "features": replace(student, student=NARROW, method=EmbeddingMatch())}
+    return Suite(
+        entries=tuple(
+            Entry(name=name, evaluate=Evaluate(network=student, data=DATA, size=32))
+            for name, student in students.items()
+        )
+    )
 
 
 SUITES = {"mine": mine}
@@ -81,13 +119,14 @@ SUITES = {"mine": mine}
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """A copy of what a user edits, with three new files in it."""
+    """A copy of what a user edits, with four new files in it."""
     ignored = shutil.ignore_patterns("__pycache__")
     for folder in ("harness", "benchmarks"):
         shutil.copytree(ROOT / folder, tmp_path / "project" / folder, ignore=ignored)
     files = {
         "harness/criteria/contrary.py": CRITERION,
         "harness/distillation/logit_match.py": LOSS,
+        "harness/distillation/embedding_match.py": FEATURE_LOSS,
         "benchmarks/mine.py": BENCHMARK,
     }
     for name, text in files.items():
@@ -104,11 +143,11 @@ def launch(project: Path, *words: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_one_new_file_and_one_entry_are_a_row(project: Path) -> None:
+def test_one_new_file_and_one_entry_each_are_rows(project: Path) -> None:
     done = launch(project, "mine")
     assert done.returncode == 0, done.stdout + done.stderr
-    (path,) = (project / "results" / "rows" / "mine").glob("*.json")
-    row = json.loads(path.read_text())
-    assert (row["entry"], row["n"]) == ("mine", 360)
+    rows = [json.loads(path.read_text()) for path in (project / "results" / "rows").rglob("*.json")]
+    assert {(row["entry"], row["n"]) for row in rows} == {("logits", 360), ("features", 360)}
     specs = "".join(file.read_text() for file in (project / "store" / "specs").rglob("*.json"))
-    assert "criteria.contrary" in specs and "distillation.logit_match" in specs
+    for name in ("criteria.contrary", "distillation.logit_match", "distillation.embedding_match"):
+        assert name in specs

@@ -15,9 +15,10 @@ TABLES = [path.with_suffix(".csv") for path in sorted(RESULTS.glob("*.md"))]
 @pytest.mark.parametrize("table", TABLES, ids=[table.stem for table in TABLES])
 def test_a_committed_table_is_derived_from_committed_rows(table: Path) -> None:
     benchmark, _, suite = table.stem.partition("-")
-    entries = find_suite(benchmark, suite or None)[1].entries
-    rows = read_rows(benchmark, {entry.evaluate.key for entry in entries}, RESULTS)
-    assert {row.key: row.entry for row in rows} == {entry.evaluate.key: entry.name for entry in entries}
+    name, found = find_suite(benchmark, suite or None)
+    entries = {entry.evaluate.key: entry.name for entry in found.entries}
+    rows = read_rows(benchmark, name, entries, RESULTS)
+    assert {row.key: row.entry for row in rows} == entries
     for ending, text in to_files(rows).items():
         assert table.with_name(f"{table.stem}{ending}").read_text() == text
 

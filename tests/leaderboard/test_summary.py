@@ -7,7 +7,7 @@ import pytest
 
 from harness.leaderboard.summary import compare, summarise, total_cost
 from harness.row import Row
-from tests.leaderboard.toy import IMAGES, ROW, over_seeds
+from tests.leaderboard.toy import IMAGES, ROW, over_seeds, with_values
 
 DENSE = over_seeds("dense", 0, [90.0, 91.0, 92.0], promised=90.5, source="a paper")
 PRUNED = over_seeds("pruned", 1, [92.0, 92.5, 94.0], against=["dense"], teacher_nonzeros=77)
@@ -16,7 +16,7 @@ PRUNED = over_seeds("pruned", 1, [92.0, 92.5, 94.0], against=["dense"], teacher_
 def test_seeds_become_a_mean_with_students_interval() -> None:
     (line,) = summarise(DENSE)
     assert (line["seeds"], line["top1"], line["top1_sd"], line["n"]) == (3, 91.0, 1.0, 1000)
-    assert (line["top1_low"], line["top1_high"]) == (88.5159, 93.4841)
+    assert (line["top1_low"], line["top1_high"]) == (88.515862, 93.484138)
     assert (line["promised"], line["promised_difference"], line["source"]) == (90.5, 0.5, "a paper")
 
 
@@ -24,6 +24,21 @@ def test_one_seed_keeps_the_interval_over_images() -> None:
     (line,) = summarise([ROW])
     assert (line["seeds"], line["top1"], line["top1_sd"]) == (1, 91.5, None)
     assert (line["top1_low"], line["top1_high"]) == (89.25, 93.5)
+
+
+def test_seeds_that_all_agree_keep_it_too() -> None:
+    (line,) = summarise(over_seeds("a", 0, [91.5, 91.5]))
+    assert (line["seeds"], line["top1_sd"]) == (2, 0.0)
+    assert (line["top1_low"], line["top1_high"]) == (89.25, 93.5)
+
+
+def test_whatever_was_measured_tells_how_sure_it_is() -> None:
+    (line,) = summarise(with_values(DENSE, nll=[0.3, 0.4, 0.5], train_nll=[0.1, 0.1, 0.1]))
+    assert (line["nll"], line["nll_sd"]) == (0.4, 0.1)
+    assert (line["nll_low"], line["nll_high"]) == (0.151586, 0.648414)
+    assert (line["train_nll"], line["train_nll_sd"], line["train_nll_low"]) == (0.1, 0.0, None)
+    assert (line["agreement"], line["agreement_sd"], line["agreement_low"]) == (None, None, None)
+    assert not {"parameters_sd", "macs_low", "device_seconds_sd"} & set(line)
 
 
 def test_no_accuracy_lies_above_a_hundred_or_below_nothing() -> None:
@@ -35,8 +50,38 @@ def test_no_accuracy_lies_above_a_hundred_or_below_nothing() -> None:
 def test_an_entry_is_compared_with_the_one_it_names_seed_by_seed() -> None:
     (line,) = compare(DENSE + PRUNED)
     assert (line["entry"], line["against"], line["seeds"]) == ("pruned", "dense", 3)
-    assert (line["difference"], line["difference_low"], line["difference_high"]) == (1.8333, 1.1162, 2.5504)
-    assert line["verdict"] == "shown"
+    assert (line["difference"], line["difference_low"], line["difference_high"]) == (1.833333, 1.116225, 2.550442)
+    assert (line["difference_sd"], line["verdict"]) == (0.288675, "shown")
+    assert (line["gap_difference"], line["gap_difference_low"], line["gap_verdict"]) == (None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("gap", "difference", "verdict"),
+    [([3.0, 2.5, 2.75], -3.0, "shown"), ([9.0, 8.5, 8.75], 3.0, "reversed"), ([9.0, 2.5, 5.75], 0.0, "not shown")],
+)
+def test_a_smaller_gap_is_the_better_one(gap: list[float], difference: float, verdict: str) -> None:
+    """Beside gaps of 6, 5.5 and 5.75."""
+    dense = with_values(DENSE, gap=[6.0, 5.75, 5.5])
+    (line,) = compare([*dense, *with_values(PRUNED, gap=gap)])
+    assert (line["gap_difference"], line["gap_verdict"], line["verdict"]) == (difference, verdict, "shown")
+    (one,) = compare([dense[0], *with_values(PRUNED, gap=gap)])
+    assert (one["gap_difference"], one["gap_difference_low"], one["gap_verdict"]) == (gap[0] - 6.0, None, None)
+
+
+def test_a_gap_that_one_seed_does_not_know_is_not_compared() -> None:
+    unknown = dataclasses.replace(PRUNED[1], gap=None)
+    (line,) = compare([*with_values(DENSE, gap=[6.0, 5.75, 5.5]), PRUNED[0], unknown, PRUNED[2]])
+    assert (line["difference"], line["gap_difference"], line["gap_verdict"]) == (1.833333, None, None)
+
+
+def test_seeds_that_differ_by_the_same_images_show_nothing() -> None:
+    """One image of 360, which rows round to 0.2778 and to 0.2777 percent points."""
+    less = with_values(over_seeds("less", 0, [99.4444, 99.1667]), gap=[0.5556, 0.8333])
+    more = with_values(over_seeds("more", 1, [99.7222, 99.4444], against=["less"]), gap=[0.2778, 0.5556])
+    (line,) = compare([*less, *more])
+    assert (line["seeds"], line["difference"]) == (2, 0.27775)
+    assert (line["difference_sd"], line["difference_low"], line["difference_high"]) == (0.0, None, None)
+    assert (line["verdict"], line["gap_verdict"]) == ("not shown", "not shown")
 
 
 def test_a_claim_over_several_entries_has_a_verdict_on_each() -> None:

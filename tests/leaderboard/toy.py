@@ -13,7 +13,8 @@ ROW = Row(
     parameters=12345, nonzeros=1234, teacher_nonzeros=None, sparsity=0.9, macs=10**9,
     epoch_rule="last", protocol="", promised=None, source=None, against=[],
     confidence=0.9, entropy=0.25, nll=0.3, ece=0.02, margin=0.8, logit_std=2.5,
-    train_top1=None, gap=None, agreement=None,
+    train_top1=None, train_confidence=None, train_entropy=None, train_nll=None, train_ece=None, train_margin=None,
+    train_logit_std=None, gap=None, agreement=None,
     smoothing=None, smoothing_share=None, smoothing_t10=None, smoothing_share_t10=None,
     image_passes=4000, device_seconds=80.0, stages={"dense 0": ["train", 4000, 80.0]},
     key="ab" * 32, fingerprint=IMAGES, ranks=4, device="cpu",
@@ -26,4 +27,12 @@ def over_seeds(entry: str, position: int, top1: list[float], **fields: Any) -> l
     return [
         dataclasses.replace(ROW, entry=entry, position=position, top1=value, seed=seed, key=f"{entry} {seed}", **fields)
         for seed, value in enumerate(top1)
+    ]
+
+
+def with_values(rows: list[Row], **values: list[Any]) -> list[Row]:
+    """The same rows, each with its own value of some fields."""
+    return [
+        dataclasses.replace(row, **{name: of_seeds[i] for name, of_seeds in values.items()})
+        for i, row in enumerate(rows)
     ]

@@ -10,7 +10,7 @@ from harness.cost import nonzeros, parameters
 from harness.criteria.magnitude import Magnitude
 from harness.errors import UserError
 from harness.models.resnet import ResNet
-from harness.models.vgg import VGG, vgg
+from harness.models.vgg import VGG, vgg, vgg16_tiny
 from harness.objective import CrossEntropy
 from harness.pruning.formation import form_student
 from harness.pruning.mask import apply, kept, prunable
@@ -67,8 +67,13 @@ def test_the_student_has_as_many_weights_as_the_teacher_kept(
 @pytest.mark.parametrize("sparsity", [0.36, 0.5904, 0.7902848])
 @pytest.mark.parametrize(
     ("spec", "tolerance"),
-    [(VGG19, 0.01), (ResNet(depth=18, classes=200, stem="cifar"), 0.05)],
-    ids=["vgg19", "resnet18"],
+    [
+        (VGG19, 0.01),
+        (vgg16_tiny(classes=200), 0.01),
+        (ResNet(depth=18, classes=200, stem="cifar"), 0.05),
+        (ResNet(depth=50, classes=200, stem="cifar"), 0.05),
+    ],
+    ids=["vgg19", "vgg16 of Tiny-ImageNet", "resnet18", "resnet50"],
 )
 def test_a_teacher_that_was_really_pruned_has_a_student_of_its_size(
     spec: VGG | ResNet, tolerance: float, sparsity: float

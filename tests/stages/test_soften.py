@@ -14,13 +14,15 @@ from harness.data.digits import Digits
 from harness.data.prepared import Prepared
 from harness.errors import UserError
 from harness.journal import Journal
+from harness.models.torchvision import Torchvision
 from harness.models.vgg import VGG
 from harness.network import read_network
 from harness.recipe import Recipe
 from harness.run import run_stages
 from harness.spec import Stage
-from harness.stages.evaluate import Evaluate
+from harness.stages.evaluate import Evaluate, epoch_rule
 from harness.stages.prepare import Prepare
+from harness.stages.pretrained import Pretrained
 from harness.stages.prune import Prune
 from harness.stages.smoothing import Smoothing
 from harness.stages.soften import Soften
@@ -35,8 +37,9 @@ RECIPE = Recipe(
 )
 DENSE = Train(network=VGG(blocks=((8,), (12,)), classes=10), data=DATA, recipe=RECIPE)
 PRUNED = Prune(network=DENSE, criterion=Magnitude(), sparsity=0.7, data=DATA, recipe=replace(RECIPE, epochs=1, lr=0.02))
-MEASURED = Smoothing(network=PRUNED, dense=DENSE, data=DATA, size=32)
-UNIFORM = Soften(network=DENSE, like=PRUNED, by="uniform", temperature=1.0, data=DATA, size=32)
+MET: dict[str, Any] = {"data": DATA, "augment": RECIPE.augment, "seed": 0}
+MEASURED = Smoothing(network=PRUNED, dense=DENSE, **MET)
+UNIFORM = Soften(network=DENSE, like=PRUNED, by="uniform", temperature=1.0, **MET)
 TEMPERED = replace(UNIFORM, by="temperature")
 
 
@@ -106,10 +109,10 @@ def test_two_ranks_measure_what_one_does(store: Store, tmp_path: Path) -> None:
         shared.artefact(stage).parent.mkdir(parents=True)
         shared.artefact(stage).symlink_to(store.artefact(stage))
     whole = Evaluate(network=PRUNED, data=DATA, size=32, teacher=DENSE)
-    for code, output in run_ranks([MEASURED, whole], shared, 2):
+    for code, output in run_ranks([MEASURED, TEMPERED, whole], shared, 2):
         assert code == 0, output
     run(store, whole)
-    for stage in (MEASURED, whole):
+    for stage in (MEASURED, TEMPERED, whole):
         assert shared.manifest(stage)["payload"] == store.manifest(stage)["payload"]
 
 
@@ -123,6 +126,18 @@ def test_agreement_is_counted_against_the_teacher(store: Store, tmp_path: Path) 
         agreed = sum(int((one(b.images).argmax(1) == two(b.images).argmax(1)).sum()) for b in batches)
     assert other["agreed"] == agreed < 360
     assert evaluated(store, DENSE)["agreed"] is None
+
+
+def test_the_row_of_a_softened_teacher_says_which_epoch_it_is() -> None:
+    assert epoch_rule(TEMPERED) == epoch_rule(DENSE) == "last"
+    best = replace(TEMPERED, network=replace(DENSE, recipe=replace(RECIPE, keep="best")))
+    assert epoch_rule(best) == "best on minival"
+    assert epoch_rule(Pretrained(network=Torchvision("resnet18", classes=1000), weights="IMAGENET1K_V1")) == "published"
+
+
+def test_softening_twice_is_refused() -> None:
+    with pytest.raises(UserError, match="not softened again"):
+        replace(UNIFORM, network=TEMPERED)
 
 
 def test_a_misspelt_control_is_refused() -> None:
