@@ -1,6 +1,8 @@
 """DeepSpeed against its oracle, and pruned weights under both, on two gloo ranks that walk one plan."""
 
+import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from safetensors.numpy import load_file
@@ -10,12 +12,14 @@ from harness.data.augment import Augment
 from harness.data.digits import Digits
 from harness.distillation.kd import KD
 from harness.models.vgg import VGG
+from harness.network import read_architecture
 from harness.recipe import Recipe
 from harness.spec import Stage
 from harness.stages.distill import Distill
 from harness.stages.evaluate import Evaluate
 from harness.stages.prepare import Prepare
 from harness.stages.prune import Prune
+from harness.stages.prune_channels import PruneChannels
 from harness.stages.train import Train
 from harness.store import Store
 from tests.distributed.ranks import run_ranks
@@ -48,10 +52,19 @@ BF16_PRUNED = replace(PRUNED[0], recipe=replace(SHORT, precision="bf16"))
 AGAIN = replace(PRUNED[1], network=PRUNED[0], sparsity=0.5904)
 TAUGHT = Distill(student=VGG(blocks=((4,),), classes=10), teacher=AGAIN, method=KD(), data=DATA, recipe=SHORT)
 BF16_TAUGHT = replace(TAUGHT, recipe=replace(SHORT, precision="bf16"))
+NARROW = PruneChannels(
+    network=DDP,
+    reduction=0.4,
+    measure="macs",
+    importance="taylor",
+    data=DATA,
+    recipe=replace(SHORT, engine="ddp"),
+    scoring_batches=2,
+)
 COUNTED = Evaluate(network=TAUGHT, data=DATA, size=32, batch=7)
 PLAN: list[Stage] = [
     *(DATA, DEEPSPEED, DDP, ZERO1, ZERO2, BF16, BF16_DDP),
-    *(*PRUNED.values(), BF16_PRUNED, AGAIN, TAUGHT, BF16_TAUGHT, COUNTED),
+    *(*PRUNED.values(), BF16_PRUNED, AGAIN, TAUGHT, BF16_TAUGHT, NARROW, COUNTED),
 ]
 
 
@@ -118,6 +131,23 @@ def test_a_pruned_network_did_train_and_its_zeros_stayed_where_they_were(store: 
         gone += int((second[name][~kept] != 0).sum())
     assert moved > 0
     assert gone == 0, "a later round revived a removed weight"
+
+
+def test_two_ranks_lose_the_channels_that_one_rank_does_and_train_on_alike(store: Store, tmp_path: Path) -> None:
+    """Ranks that had lost different ones could not train together."""
+    alone = Store(tmp_path / "alone")
+    for stage in (DATA, DDP):
+        shutil.copytree(store.artefact(stage), alone.artefact(stage))
+    ((code, output),) = run_ranks([DATA, DDP, NARROW], alone, world=1)
+    assert code == 0, output
+    one, two = (each.manifest(NARROW) for each in (alone, store))
+    assert (one["provenance"]["ranks"], two["provenance"]["ranks"]) == (1, 2)
+    record = read_architecture(store.verify(NARROW)).channels
+    assert record == read_architecture(alone.verify(NARROW)).channels
+    assert sum(len(group["removed"]) for group in record["groups"]) > 0
+    for fact in ("reached", "image_passes"):
+        assert one["payload"][fact] == two["payload"][fact]
+    assert losses(store, NARROW) == pytest.approx(losses(alone, NARROW), abs=1e-5)
 
 
 def test_two_ranks_count_every_image_once(store: Store) -> None:

@@ -22,7 +22,13 @@ def kept(record: Record) -> dict[str, int]:
 
 
 def test_each_layer_loses_the_same_share(scores: dict[str, Tensor]) -> None:
-    assert kept(lowest_channels(scores, 0.25, "layer")) == {"wide": 30, "narrow": 15, "thin": 4}
+    assert kept(lowest_channels(scores, 0.5, "layer")) == {"wide": 20, "narrow": 10, "thin": 3}
+
+
+def test_of_layers_that_are_due_together_the_first_comes_first() -> None:
+    twins = {"first": torch.arange(4.0), "second": torch.arange(4.0), "wide": torch.arange(8.0)}
+    steps = [kept(lowest_channels(twins, count / 16, "layer")) for count in range(1, 5)]
+    assert [tuple(step.values()) for step in steps] == [(4, 4, 7), (3, 4, 7), (3, 3, 7), (3, 3, 6)]
 
 
 def test_one_threshold_for_all_is_the_share_of_all(scores: dict[str, Tensor]) -> None:
@@ -55,13 +61,15 @@ def test_multiples_stay_where_the_group_has_one(scores: dict[str, Tensor], scope
 
 @pytest.mark.parametrize("scope", SCOPES)
 @pytest.mark.parametrize("round_to", [1, 4])
-def test_a_larger_share_removes_the_same_and_more(
+def test_a_channel_more_takes_one_step_in_one_layer_and_gives_none_back(
     scores: dict[str, Tensor], scope: ChannelScope, round_to: int
 ) -> None:
     before: list[set[int]] = [set(), set(), set()]
-    for percent in range(0, 101, 5):
-        groups = lowest_channels(scores, percent / 100, scope, round_to)["groups"]
+    for count in range(67):
+        groups = lowest_channels(scores, count / 66, scope, round_to)["groups"]
         now = [set(group["removed"]) for group in groups]
         assert all(was <= known for was, known in zip(before, now, strict=True))
+        if count:
+            assert sum(map(len, now)) - sum(map(len, before)) in (0, round_to)
         before = now
     assert sum(map(len, before)) > 50
