@@ -22,6 +22,7 @@ from harness.engine.engine import Engine, make_engine
 from harness.engine.statistics import StepStatistics, average_statistics
 from harness.gradual import Gradual, Pruner
 from harness.network import place
+from harness.objective import total
 from harness.pruning.mask import Masks
 from harness.recipe import Recipe
 from harness.schedule import learning_rate
@@ -158,5 +159,4 @@ class Beside(nn.Module):
 
 def total_loss(engine: Engine, objective: Objective, batch: Batch) -> torch.Tensor:
     """The sum of the objective's terms on one micro-batch, in fp32 whatever the precision of the network."""
-    terms = objective(engine.forward(batch.images).float(), batch)
-    return torch.stack([term.float() for term in terms.values()]).sum()
+    return total(objective(engine.forward(batch.images).float(), batch))

@@ -95,7 +95,7 @@ class PruneChannels(Stage):
         if network.channels is not None:
             raise UserError(f"{name} has lost channels already: prune the dense network")
         if network.softness is not None:
-            raise UserError(f"{name} is softened, which would be lost with its channels: prune the network it was made from")
+            raise UserError(f"{name} is softened, and would not stay so: prune the network it was made from")
 
     def _choose(
         self,

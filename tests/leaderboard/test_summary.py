@@ -69,8 +69,8 @@ def test_a_smaller_gap_is_the_better_one(gap: list[float], difference: float, ve
 
 
 def test_a_gap_that_one_seed_does_not_know_is_not_compared() -> None:
-    unknown = dataclasses.replace(PRUNED[1], gap=None)
-    (line,) = compare([*with_values(DENSE, gap=[6.0, 5.75, 5.5]), PRUNED[0], unknown, PRUNED[2]])
+    pruned = with_values(PRUNED, gap=[3.0, None, 2.75])
+    (line,) = compare([*with_values(DENSE, gap=[6.0, 5.75, 5.5]), *pruned])
     assert (line["difference"], line["gap_difference"], line["gap_verdict"]) == (1.833333, None, None)
 
 

@@ -178,7 +178,8 @@ def test_a_student_is_formed_from_any_pruned_network(store: Store) -> None:
 
 def test_the_next_attempt_keeps_what_the_first_decided(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """Scores may differ in a tie the next time; the checkpoint has trained with the first mask."""
-    stage, chosen = replace(AT_ONCE, criterion=Random(), recipe=replace(RECIPE, lr=0.01)), []
+    stage = replace(AT_ONCE, criterion=Random(), recipe=replace(RECIPE, lr=0.01))
+    chosen: list[dict[str, Tensor]] = []
     score, save = Random.score, Checkpoints.save
 
     def noisy(*arguments: Any) -> dict[str, Tensor]:

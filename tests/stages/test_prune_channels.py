@@ -145,20 +145,19 @@ def test_a_choice_that_is_damaged_is_named(inputs: Mapping[str, Path], context: 
         HALF.run(inputs, context)
 
 
-@pytest.mark.parametrize("own", ["choice", UserError("nothing to remove"), StageError("the loss is nan")])
+@pytest.mark.parametrize("own", [None, UserError("nothing to remove"), StageError("the loss is nan")])
 def test_what_rank_0_has_chosen_counts_whatever_happens_elsewhere(
     inputs: Mapping[str, Path],
     context: Context,
     trained: list[tuple[Any, torch.nn.Module]],
     monkeypatch: pytest.MonkeyPatch,
-    own: str | Exception,
+    own: Exception | None,
 ) -> None:
     HALF.run(inputs, context)
     told = json.loads((context.unfinished / CHOICE).read_text())
     elsewhere = on_rank_1(context, hears=told, monkeypatch=monkeypatch)
-    monkeypatch.setattr(
-        "harness.pruning.channel.score_channels", failing(own) if own != "choice" else backwards(score_channels)
-    )
+    otherwise = failing(own) if own else backwards(score_channels)
+    monkeypatch.setattr("harness.pruning.channel.score_channels", otherwise)
     HALF.run(inputs, elsewhere)
     assert trained[1][0].channels == trained[0][0].channels == told["record"]
     assert not elsewhere.unfinished.exists(), "only rank 0 writes"
@@ -169,9 +168,14 @@ def test_what_rank_0_fails_at_ends_every_rank_with_its_reason(
     inputs: Mapping[str, Path], context: Context, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     told: list[Any] = []
+
+    def tell(value: Any) -> Any:
+        told.append(value)
+        return value
+
     with monkeypatch.context() as patch:
         patch.setattr("harness.pruning.channel.score_channels", failing(error))
-        patch.setattr("harness.engine.group.from_rank_0", lambda value: told.append(value) or value)
+        patch.setattr("harness.engine.group.from_rank_0", tell)
         with pytest.raises(type(error), match=str(error)):
             HALF.run(inputs, context)
     elsewhere = on_rank_1(context, hears=told[0], monkeypatch=monkeypatch)
