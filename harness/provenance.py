@@ -10,6 +10,8 @@ from pathlib import Path
 
 from harness.spec import Json
 
+EARLIER = "earlier_device_seconds"
+"""Under this name a stage may return what earlier attempts spent on what it took up; it goes into the provenance."""
 PACKAGES = ("torch", "torchvision", "deepspeed", "ffcv", "numpy", "torch-pruning", "submitit")
 
 

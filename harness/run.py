@@ -19,7 +19,7 @@ from harness.errors import StageError, UserError, exit_code
 from harness.journal import Event, Journal
 from harness.placement import CHECKPOINT_S, PATIENCE_S
 from harness.progress import Screen
-from harness.provenance import provenance
+from harness.provenance import EARLIER, provenance
 from harness.spec import Json, Stage
 from harness.store import Store
 from harness.topology import Topology, detect
@@ -132,7 +132,9 @@ def run_stage(stage: Stage, store: Store, group: "Group", context: Context, made
     with group.failing_together():
         if leads:
             seconds = round(time.monotonic() - started, 1)
-            store.publish(stage, context.folder, payload, {**made_by, "ranks": ranks, "seconds": seconds})
+            spent = round(seconds * ranks + payload.pop(EARLIER, 0.0), 1)  # no result: an undisturbed run has none
+            made = {**made_by, "ranks": ranks, "seconds": seconds, "device_seconds": spent}
+            store.publish(stage, context.folder, payload, made)
             context.journal.write("done", stage=stage.name, seconds=seconds)
 
 

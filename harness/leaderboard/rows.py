@@ -81,15 +81,14 @@ def cost(network: Stage, store: Store) -> dict[str, list[Json]]:
     spent = {}
     for stage in inputs_first(network):
         manifest = store.manifest(stage)
-        found, made = manifest["payload"], manifest["provenance"]
-        if (passes := found.get("image_passes")) is not None:
-            seconds = made["seconds"] * made["ranks"] + found.get("earlier_device_seconds", 0.0)
-            spent[stage.key] = [stage.name, passes, round(seconds, 1)]
+        passes, seconds = manifest["payload"].get("image_passes"), manifest["provenance"].get("device_seconds")
+        if passes is not None and seconds is not None:
+            spent[stage.key] = [stage.name, passes, seconds]
         elif stage.name == "pretrained":
             spent[stage.key] = [stage.name, 0, 0.0]
-        elif getattr(stage, "recipe", None) is not None:
+        elif passes is not None or getattr(stage, "recipe", None) is not None:
             raise UserError(
-                f"{store.artefact(stage)} tells no image passes, older code made it: delete it and launch again"
+                f"{store.artefact(stage)} does not tell its cost, older code made it: delete it and launch again"
             )
     return spent
 

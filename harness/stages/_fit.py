@@ -17,6 +17,7 @@ from harness.errors import StageError, UserError
 from harness.gradual import Gradual
 from harness.loop import train
 from harness.network import Architecture, place, read_architecture, read_network, write_weights
+from harness.provenance import EARLIER
 from harness.pruning.mask import Masks, all_kept, digest, hold, kept, masks_of, prunable
 from harness.recipe import Recipe
 from harness.spec import Json, Stage
@@ -92,7 +93,7 @@ def fit(
         "zeros": total - sum(kept(masks).values()),
         "prunable": total,
         "seed": stage.seed,
-        "earlier_device_seconds": round(trained.earlier_device_seconds, 1),
+        EARLIER: round(trained.earlier_device_seconds, 1),
         "image_passes": image_passes(recipe, prepared.facts.images),
     }
 

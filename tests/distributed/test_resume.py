@@ -101,6 +101,8 @@ def test_bit_for_bit_on_as_many_ranks(stores: dict[str, Store], stage: Stage) ->
     assert different == []
     payloads = [stores[name].manifest(stage)["payload"] for name in ("undisturbed", "2")]
     assert payloads[0] == payloads[1]
+    made = stores["2"].manifest(stage)["provenance"]
+    assert made["device_seconds"] > made["seconds"] * made["ranks"], "the first attempt's training is counted too"
 
 
 @pytest.mark.parametrize("stage", [ZERO0, ZERO1], ids=["zero 0", "zero 1"])
