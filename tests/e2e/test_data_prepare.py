@@ -23,8 +23,7 @@ Tree = Callable[..., Path]
 
 def smoke_set() -> Prepare:
     """The one image set of the smoke suite."""
-    (prepare,) = {s for entry in find_suite("imagenet", "smoke")[1].entries for s in entry.evaluate.inputs()[1:]}
-    assert isinstance(prepare, Prepare)
+    (prepare,) = {entry.evaluate.data for entry in find_suite("imagenet", "smoke")[1].entries}
     return prepare
 
 
