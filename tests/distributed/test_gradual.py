@@ -47,7 +47,7 @@ def stores(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Store]:
 def test_two_ranks_remove_as_one_does(stores: dict[int, Store]) -> None:
     one, two = (store.manifest(GRADUAL)["payload"] for store in stores.values())
     assert two["zeros"] == one["zeros"] == round(0.6 * one["prunable"])
-    assert two["losses"] == pytest.approx(one["losses"], abs=1e-3)
+    assert two["losses"] == pytest.approx(one["losses"], abs=5e-3)  # scores that nearly tie may fall otherwise
     assert two["image_passes"] == one["image_passes"] > 3 * 1024, "scoring is counted too"
 
 

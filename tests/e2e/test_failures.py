@@ -19,6 +19,7 @@ from harness.data.augment import Augment
 from harness.data.digits import Digits
 from harness.errors import StageError, UserError
 from harness.executors import local
+from harness.loop import Trained
 from harness.models.vgg import VGG
 from harness.placement import Placement
 from harness.plan import make_plan
@@ -216,9 +217,9 @@ def test_two_local_ranks_share_a_plan(store: Store, tmp_path: Path) -> None:
 def test_weights_that_are_not_finite_are_not_published(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """The last update may spoil a network whose last loss was fine."""
 
-    def spoil(network: nn.Module, *_: object) -> list[float]:
+    def spoil(network: nn.Module, *_: object) -> Trained:
         next(network.parameters()).data[0] = float("nan")
-        return [1.0]
+        return Trained([1.0], earlier_device_seconds=0.0, masks=None)
 
     monkeypatch.setattr(_fit, "train", spoil)
     with pytest.raises(StageError, match=r"features\.0\.weight holds numbers that are not finite"):
