@@ -111,13 +111,16 @@ def test_memory_and_adapters_survive_an_interruption(
 
 
 def test_two_ranks_remember_what_one_does(store: Store, tmp_path: Path) -> None:
-    shared = with_teacher(store, tmp_path)
-    shared.write_specs([DATA, TEACHER])
-    for code, output in run_ranks([FROM_CRD], shared, 2):
-        assert code == 0, output
-    expected, found = weights(store, FROM_CRD), weights(shared, FROM_CRD)
-    for name in expected:
-        torch.testing.assert_close(found[name], expected[name], rtol=1e-4, atol=1e-4)
+    """Each with as many threads as the other: this network makes much of how sums are rounded."""
+    found = []
+    for world in (1, 2):
+        shared = with_teacher(store, tmp_path / str(world))
+        shared.write_specs([DATA, TEACHER])
+        for code, output in run_ranks([FROM_CRD], shared, world):
+            assert code == 0, output
+        found.append(weights(shared, FROM_CRD))
+    for name in found[0]:
+        torch.testing.assert_close(found[1][name], found[0][name], rtol=1e-4, atol=1e-4)
 
 
 @pytest.fixture
