@@ -6,12 +6,12 @@ Lives here: `Gradual`, when weights go and how many. Must not: which ones (`harn
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from torch import Tensor, nn
+from torch import nn
 
 from harness.engine.average import Average
 from harness.engine.engine import Engine
 from harness.engine.group import same_on_all_ranks
-from harness.pruning.mask import Masks, hold, kept
+from harness.pruning.mask import Masks, hold, kept, zero
 
 
 @dataclass(frozen=True)
@@ -69,10 +69,5 @@ class Pruner:
         same_on_all_ranks(self.masks.values())
         self._engine.remove(self.masks)
         if self._average is not None:
-            _zero(self._average.parameters, self.masks)
+            zero(self._average.parameters, self.masks)
         self.hold()
-
-
-def _zero(tensors: dict[str, Tensor], masks: Masks) -> None:
-    for name, mask in masks.items():
-        tensors[name].masked_fill_(~mask.to(tensors[name].device), 0.0)

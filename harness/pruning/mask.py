@@ -7,6 +7,7 @@ undoes a zero that is written afterwards.
 """
 
 import hashlib
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
@@ -38,9 +39,15 @@ def all_kept(module: nn.Module) -> Masks:
 @torch.no_grad()
 def apply(module: nn.Module, masks: Masks) -> None:
     """Set the removed weights to 0.0, in place."""
-    weights = prunable(module)
+    zero(prunable(module), masks)
+
+
+@torch.no_grad()
+def zero(tensors: Mapping[str, Tensor], masks: Masks) -> None:
+    """Set what `masks` removes to 0.0 in the tensors of the same names, in place."""
     for name, mask in masks.items():
-        weights[name].masked_fill_(~mask, 0.0)  # a product would leave -0.0, and nan where a weight is not finite
+        removed = ~mask.to(tensors[name].device)
+        tensors[name].masked_fill_(removed, 0.0)  # a product would leave -0.0, and nan where a weight is not finite
 
 
 def hold(module: nn.Module, masks: Masks) -> list[RemovableHandle]:

@@ -22,7 +22,7 @@ def decided_masks(choose: Callable[[], Masks], context: Context) -> Masks:
     """The masks an earlier attempt has left, else what `choose` says: rank 0's, on all ranks, left for the next one."""
     path = context.unfinished / MASKS
     if from_rank_0(path.exists()):
-        saved = load_file(path)
+        saved = load_file(path, device=context.device)
         return {numbered.partition(" ")[2]: saved[numbered] for numbered in sorted(saved)}
     masks = choose()
     same_on_all_ranks(masks.values())

@@ -54,6 +54,7 @@ class PruneGradually(Stage):
 
         from harness.data.prepared import Prepared
         from harness.gradual import Gradual
+        from harness.network import place
         from harness.objective import CrossEntropy
         from harness.pruning.allocation import allocated_masks
         from harness.pruning.mask import Masks, prunable
@@ -62,6 +63,7 @@ class PruneGradually(Stage):
 
         torch.manual_seed(self.seed)
         network = starting_network(self.network, inputs, self.recipe.augment.size)
+        place(network, context.device, channels_last=self.recipe.channels_last)  # masks lie where the weights do
         start = starting_masks(self.network, network)
         allocated_masks({n: w.detach().abs() for n, w in prunable(network).items()}, self.sparsity, self.scope, start)
         objective = CrossEntropy(self.recipe.label_smoothing)
