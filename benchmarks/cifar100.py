@@ -1,23 +1,26 @@
-"""CIFAR-100: prune-then-distill as No & Park (ECCV 2022) run it, with the controls its claim needs.
+"""CIFAR-100: prune-then-distill (No & Park, ECCV 2022) and EPSD (Chen et al., AAAI 2024), with the controls they need.
 
 Command   python launch/cifar100.py --data DIR                    (DIR holds cifar-100-python/, or receives it)
-Suites    full: all of the following; fixed, formed: the paper's two tables; controls; settings: other temperatures;
-          patient: five times as long; pruning: the teacher pruned in other ways; synflow; channels; methods: other
-          distillation; each also as <suite>-budget: the same in a tenth of the epochs
+Suites    full: all of prune-then-distill; fixed, formed: its paper's two tables; controls; settings: other
+          temperatures; patient: five times as long; pruning: the teacher pruned in other ways; synflow; channels;
+          methods: other distillation. epsd-full: all of the rest; epsd, epsd-init, epsd-ablation, self-distillation and
+          cost are those of `benchmarks/cifar10.py`. Each also as <suite>-budget: the same in a tenth of the epochs
 Hardware  one GPU a stage is enough; hours not measured yet. A 79 % teacher takes 1,110 epochs; three seeds by default
-Promise   none: the paper's accuracies are not established here, so the column stays blank
+Promise   none: the papers' accuracies are not established here, so the column stays blank
 
-The recipes are those of the authors' code: Nesterov SGD with weight decay on all parameters, a tenth of the training
-images held out, best epoch on them for teachers and students, last epoch for pruning rounds.
+The recipes of prune-then-distill are those of its authors' code: Nesterov SGD with weight decay on all parameters, a
+tenth of the training images held out, best epoch on them for teachers and students, last epoch for pruning rounds.
+Those of EPSD are ours: all training images, last epoch.
 """
 
 from collections.abc import Callable
 from dataclasses import replace
 
+from benchmarks.epsd.tables import OURS, small_images
 from benchmarks.prune_then_distill import tables
 from benchmarks.prune_then_distill.protocol import Protocol, Taught
 from harness.benchmark import Entry
-from harness.contracts import Distillation, FeatureDistillation
+from harness.contracts import Distillation, FeatureDistillation, Model
 from harness.data.augment import Augment
 from harness.data.cifar100 import Cifar100
 from harness.distillation.attention_transfer import AttentionTransfer
@@ -30,6 +33,7 @@ from harness.distillation.nkd import NKD
 from harness.distillation.relational_kd import RelationalKD
 from harness.distillation.review_kd import ReviewKD
 from harness.distillation.standardised_kd import StandardisedKD
+from harness.models.resnet import ResNet
 from harness.models.vgg import vgg, vgg19_cl1, vgg19_cl2, vgg19_dbl
 from harness.recipe import Recipe
 from harness.stages.prepare import Prepare
@@ -76,7 +80,7 @@ too. The warm-ups of 20 epochs are not shortened with the recipes: they fill a b
 
 
 def make_tables(seed: int, shorten: Callable[[Recipe], Recipe]) -> dict[str, list[Entry]]:
-    """Every table of the benchmark, by the name of its suite."""
+    """Every table of prune-then-distill, by the name of its suite."""
     train = shorten(TRAIN)
     protocol = Protocol(
         data=Prepare(source=Cifar100(), minival=0.1, minival_seed=200),
@@ -113,4 +117,13 @@ def make_tables(seed: int, shorten: Callable[[Recipe], Recipe]) -> dict[str, lis
     }
 
 
-SUITES = tables.suites(make_tables)
+def make_epsd_tables(seed: int, shorten: Callable[[Recipe], Recipe]) -> dict[str, list[Entry]]:
+    """Every table of EPSD."""
+    networks: dict[str, Model] = {"ResNet18": ResNet(depth=18, classes=100, stem="cifar"), "VGG19": VGG19}
+    return small_images(seed, shorten, data=Prepare(source=Cifar100()), size=32, networks=networks)
+
+
+SUITES = {
+    **tables.suites(make_tables),
+    **tables.suites(make_epsd_tables, whole="epsd-full", recipes=OURS),
+}

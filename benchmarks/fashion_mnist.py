@@ -1,12 +1,15 @@
-"""Fashion-MNIST, a small part of it: the claim of prune-then-distill with all its controls, on a CPU.
+"""Fashion-MNIST, a small part of it: the claims of prune-then-distill and of EPSD with their controls, on a CPU.
 
 Command   python launch/fashion_mnist.py --data DIR                       (DIR holds FashionMNIST/raw/, or receives it)
+Suites    full: prune-then-distill; epsd: early pruning and self-distillation, 79, 90 and 95 % sparse
 Hardware  two CPU cores; see results/fashion_mnist.md for what it took
 Data      200 training images of each class, all 10,000 test images
-Promise   none: nothing is published for this protocol. Its networks are thin and its schedules short: it shows that the
-          measurement works, and what it gives here; it is no statement about full-size networks
+Promise   none: nothing is published for these protocols. Their networks are thin and their schedules short: they show
+          that the measurement works, and what it gives here; they are no statement about full-size networks
 """
 
+from benchmarks.epsd import protocol as epsd
+from benchmarks.epsd.tables import main, shuffled
 from benchmarks.prune_then_distill import tables
 from benchmarks.prune_then_distill.protocol import Protocol, Taught
 from harness.benchmark import Suite
@@ -49,4 +52,17 @@ def full(seed: int) -> Suite:
     )
 
 
-SUITES = {"full": full}
+def early(seed: int) -> Suite:
+    """EPSD by three methods, with random masks; by CS-KD also with masks that are shuffled within layers."""
+    protocol = epsd.Protocol(data=Prepare(source=FashionMnist(per_class=200)), size=28, recipe=recipe(20), seed=seed)
+    sparsities = (0.79, 0.90, 0.95)
+    return Suite(
+        entries=tables.merged(
+            main(protocol, "VGG", TEACHER, epsd.METHODS, sparsities),
+            *(shuffled(protocol, "VGG", TEACHER, "CS-KD", epsd.METHODS["CS-KD"], share) for share in sparsities),
+        ),
+        seeds=3,
+    )
+
+
+SUITES = {"full": full, "epsd": early}

@@ -1,13 +1,18 @@
-"""ImageNet: prune-then-distill from a ResNet-50 at full scale, the public distillation tables, and a smoke test.
+"""ImageNet: prune-then-distill from a ResNet-50 at full scale, the public distillation tables, EPSD, and a smoke test.
 
 Command   python launch/imagenet.py --nodes 4 --data DIR            (DIR holds train/<class>/* and val/<class>/*)
 Suites    full: the next four; fixed, formed: students of a given and of a formed architecture; channels; public:
           torchvision's ResNet-34 and ResNet-50 to ResNet-18, one line a method; controls: what else might explain a
-          gain; synflow; each also as <suite>-budget: the same in a tenth of the epochs
+          gain; synflow; epsd: EPSD (Chen et al., AAAI 2024) on epsd-resnet18 and epsd-resnet50, 80 and 90 % sparse, by
+          CS-KD, PS-KD and DLB; each also as <suite>-budget: the same in a tenth of the epochs
 Hardware  four nodes of eight GPUs; hours not measured yet. A pruned ResNet-50 takes 90 epochs a round
 Promises  ResNet-50: dense 76.17, 36 % 76.61, 59 % 76.55, 79 % 76.27 (Renda et al., ICLR 2020, released data, 3 trials
           of 90 epochs a round); ResNet-18 alone 69.76 (torchvision); the public tables what their authors' pages say.
           The other entries have no established value
+Memory    PS-KD remembers 1,281,167 predictions of 1,000 classes: 2.6 GB, shared out over the ranks (`history_bytes`);
+          each checkpoint holds as much
+
+EPSD's code is not public: that its networks are trained as the teachers of prune-then-distill are is our choice.
 
 Command   python launch/imagenet.py --nodes 4 --suite smoke --data DIR           any tree of at most 1,000 classes
 Hardware  anything; a few minutes on a small tree
@@ -16,6 +21,8 @@ Hardware  anything; a few minutes on a small tree
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
+from benchmarks.epsd import protocol as epsd
+from benchmarks.epsd.tables import main
 from benchmarks.prune_then_distill import tables
 from benchmarks.prune_then_distill.protocol import Protocol, Taught
 from harness.benchmark import Entry, Suite
@@ -119,6 +126,22 @@ def make_tables(seed: int, shorten: Callable[[Recipe], Recipe]) -> dict[str, lis
     return {name: promised(entries) if whole else blank(entries) for name, entries in found.items()}
 
 
+def make_epsd_tables(seed: int, shorten: Callable[[Recipe], Recipe]) -> dict[str, list[Entry]]:
+    """EPSD, a table for each network; a network's scores come of 128 images, whatever the ranks' batches."""
+    protocol = epsd.Protocol(
+        data=Prepare(source=ImageFolder(name="imagenet", classes=1000)),
+        size=224,
+        resize_ratio=0.875,
+        recipe=shorten(TEACHER),
+        seed=seed,
+    )
+    networks = {"ResNet18": RESNET18, "ResNet50": RESNET50}
+    return {
+        f"epsd-{name.lower()}": main(protocol, name, network, epsd.METHODS, [0.80, 0.90])
+        for name, network in networks.items()
+    }
+
+
 def public(protocol: Protocol, student: Taught) -> list[Entry]:
     """The two tables every method reports, in one protocol."""
     entries = [protocol.entry("ResNet18 alone", protocol.alone(student))]
@@ -189,5 +212,8 @@ def smoke(seed: int) -> Suite:
 
 SUITES = {
     **tables.suites(make_tables, full=("fixed", "formed", "channels", "public"), seeds=1, gpus=8, workers=8),
+    **tables.suites(
+        make_epsd_tables, whole="epsd", recipes="Renda et al.'s recipe for all", seeds=1, gpus=8, workers=8
+    ),
     "smoke": smoke,
 }

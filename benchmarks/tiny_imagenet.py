@@ -1,19 +1,23 @@
-"""Tiny-ImageNet: prune-then-distill as No & Park (ECCV 2022) run it.
+"""Tiny-ImageNet: prune-then-distill as No & Park (ECCV 2022) run it, and EPSD (Chen et al., AAAI 2024).
 
 Command   python launch/tiny_imagenet.py --data DIR                                    (DIR holds tiny-imagenet-200/)
-Suites    full: all of the following; fixed, formed: the paper's two tables; controls; synflow; channels; stems: the
-          same teacher behind the 7x7 stem with a max-pool, to which the authors say the gain is sensitive; each also
-          as <suite>-budget: the same in a tenth of the epochs
+Suites    full: all of prune-then-distill; fixed, formed: its paper's two tables; controls; synflow; channels; stems:
+          the same teacher behind the 7x7 stem with a max-pool, to which the authors say the gain is sensitive.
+          epsd-full: both of the rest; epsd: ResNet-18 at six sparsities, by CS-KD, PS-KD and DLB; epsd-init: criteria
+          at initialisation. Each also as <suite>-budget: the same in a tenth of the epochs
 Hardware  one GPU a stage is enough; hours not measured yet. Three seeds are the default
-Promise   none: the paper's accuracies are not established here, so the column stays blank
+Promise   none: the papers' accuracies are not established here, so the column stays blank
 
-The recipes are those of the authors' code; where it has none, for ResNet18-DBL and ResNet50, those of ResNet18 serve.
-Evaluation is on clean images; theirs crops and mirrors test images at random.
+The recipes of prune-then-distill are those of its authors' code; where it has none, for ResNet18-DBL and ResNet50,
+those of ResNet18 serve. Evaluation is on clean images; theirs crops and mirrors test images at random. The recipe of
+EPSD is ours, at 64 pixels; the code of CS-KD and of DLB trains at 32.
 """
 
 from collections.abc import Callable
 from dataclasses import replace
 
+from benchmarks.epsd import protocol as epsd
+from benchmarks.epsd.tables import OURS, at_initialisation, main
 from benchmarks.prune_then_distill import tables
 from benchmarks.prune_then_distill.protocol import Protocol, Taught
 from harness.benchmark import Entry
@@ -55,7 +59,7 @@ RESNET50 = ResNet(depth=50, classes=200, stem="cifar", shortcut_scale=True)
 
 
 def make_tables(seed: int, shorten: Callable[[Recipe], Recipe]) -> dict[str, list[Entry]]:
-    """Every table of the benchmark, by the name of its suite."""
+    """Every table of prune-then-distill, by the name of its suite."""
     protocol = Protocol(
         data=Prepare(source=TinyImagenet(), minival=0.1, minival_seed=200),
         size=64,
@@ -88,4 +92,18 @@ def make_tables(seed: int, shorten: Callable[[Recipe], Recipe]) -> dict[str, lis
     }
 
 
-SUITES = tables.suites(make_tables)
+def make_epsd_tables(seed: int, shorten: Callable[[Recipe], Recipe]) -> dict[str, list[Entry]]:
+    """Both tables of EPSD."""
+    recipe = epsd.recipe(Augment(crop="pad", size=64))
+    protocol = epsd.Protocol(data=Prepare(source=TinyImagenet()), size=64, recipe=shorten(recipe), seed=seed)
+    network = ResNet(depth=18, classes=200, stem="cifar")
+    return {
+        "epsd": main(protocol, "ResNet18", network, epsd.METHODS),
+        "epsd-init": at_initialisation(protocol, "ResNet18", network),
+    }
+
+
+SUITES = {
+    **tables.suites(make_tables),
+    **tables.suites(make_epsd_tables, whole="epsd-full", recipes=OURS),
+}

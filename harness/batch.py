@@ -1,11 +1,16 @@
 """What training and evaluation get to see at a time.
 
-Lives here: `Batch`. Must not: where it comes from (`harness.data.stream`).
+Lives here: `Batch`, and which second images it may hold. Must not: where it comes from (`harness.data.stream`).
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 from torch import Tensor
+
+Mates = Literal["none", "class", "previous"]
+"""Second images of a batch: none; for each image another one of its class; or the images of the update before, in
+another crop and flip."""
 
 
 @dataclass(frozen=True)
@@ -22,4 +27,4 @@ class Batch:
     epoch: int = 0
     position: int = 0
     mates: "Batch | None" = None
-    """A second image for each of these, if the stream was asked for them: another view, or another of its class."""
+    """As many second images, if the stream was asked for them; there is no update before the first."""

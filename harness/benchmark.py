@@ -29,13 +29,16 @@ class Entry:
     """The same network on the images it was trained on: gives the generalisation gap."""
     smoothing: Stage | None = None
     """A Smoothing stage: how this teacher's predictions differ from those of the dense one."""
+    inspect: Stage | None = None
+    """An Inspect stage: how dense its layers are, how compact its features."""
     against: tuple[str, ...] = ()
     """Names of the entries it is compared with, for a verdict on each."""
 
     @property
     def stages(self) -> tuple[Stage, ...]:
         """What must be done before there is a row."""
-        return tuple(stage for stage in (self.evaluate, self.train, self.smoothing) if stage is not None)
+        stages = (self.evaluate, self.train, self.smoothing, self.inspect)
+        return tuple(stage for stage in stages if stage is not None)
 
     @property
     def seed(self) -> int | None:

@@ -32,7 +32,14 @@ from harness.store import flush
 
 TENSORS, FACTS = "tensors.safetensors", "checkpoint.json"
 KEPT = 2
-_TYPES = {torch.float32: "F32", torch.float64: "F64", torch.int64: "I64", torch.int32: "I32", torch.bool: "BOOL"}
+_TYPES = {
+    torch.float16: "F16",
+    torch.float32: "F32",
+    torch.float64: "F64",
+    torch.int64: "I64",
+    torch.int32: "I32",
+    torch.bool: "BOOL",
+}
 
 
 @dataclass(frozen=True)

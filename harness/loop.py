@@ -18,11 +18,11 @@ from harness.contracts import Objective
 from harness.data.prepared import Prepared
 from harness.data.stream import TrainStream
 from harness.engine.average import Average
-from harness.engine.engine import Engine, make_engine
+from harness.engine.engine import make_engine
 from harness.engine.statistics import StepStatistics, average_statistics
 from harness.gradual import Gradual, Pruner
 from harness.network import place
-from harness.objective import total
+from harness.objective import loss
 from harness.pruning.mask import Masks
 from harness.recipe import Recipe
 from harness.schedule import learning_rate
@@ -55,7 +55,7 @@ def train(
     Goes on where the newest checkpoint was taken. `gradual`: prunes the network on the way. Raises StageError at the
     first loss that is not finite, on all ranks together.
     """
-    stream = data.train_stream(recipe, seed, context)
+    stream = data.train_stream(recipe, seed, context, objective.mates)
     training = Training(network, recipe, objective, stream, context, data if recipe.keep == "best" else None, gradual)
     try:
         for epoch in range(recipe.first_epoch + len(training.seen.epochs), recipe.end):
@@ -94,7 +94,7 @@ class Training:
         self.average = Average(network, recipe.ema_decay) if recipe.ema_decay else None
         self.selection = Selection(network, recipe, choose_on, context) if choose_on else None
         self.pruner = Pruner(gradual, self.engine, self.average) if gradual else None
-        self.state = State(trained, self.engine, self.average, self.selection, self.pruner)
+        self.state = State(trained, self.engine, self.average, self.selection, self.pruner, objective.learned)
         self.state.restore(saved.tensors, context.topology)
         self.statistics = StepStatistics(trained, self.accumulation)
         self.seen = Seen(**saved.facts)
@@ -122,13 +122,17 @@ class Training:
         for _ in range(self.accumulation):
             batch = next(batches)
             torch.manual_seed(self.stream.noise_seed(batch))
-            loss = total_loss(self.engine, self.objective, batch)
-            self.engine.update(loss, lr)
+            found = loss(self.objective, self._forward, batch)
+            self.engine.update(found, lr)
             self.statistics.after_micro_batch()
-            self.watch.see(loss.detach())
+            self.watch.see(found.detach())
         self.objective.end_step()
         if self.average is not None:
             self.average.update()
+
+    def _forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Logits in fp32 whatever the precision of the network: what losses are computed from."""
+        return self.engine.forward(images).float()
 
     def save_if_due(self) -> None:
         """A checkpoint, between two steps."""
@@ -155,8 +159,3 @@ class Beside(nn.Module):
         """The network's logits."""
         logits: torch.Tensor = self.network(images)
         return logits
-
-
-def total_loss(engine: Engine, objective: Objective, batch: Batch) -> torch.Tensor:
-    """The sum of the objective's terms on one micro-batch, in fp32 whatever the precision of the network."""
-    return total(objective(engine.forward(batch.images).float(), batch))

@@ -10,9 +10,23 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from harness.batch import Batch
-from harness.contracts import Distillation, FeatureDistillation, Memory
+from harness.batch import Batch, Mates
+from harness.contracts import (
+    Distillation,
+    FeatureDistillation,
+    Forward,
+    Given,
+    Memory,
+    Objective,
+    SelfDistillation,
+)
+from harness.course import Course
 from harness.taps import Outputs, Taps
+
+
+def loss(objective: Objective, network: Forward, batch: Batch) -> Tensor:
+    """What training minimises on a batch, at the weights that `network` stands for."""
+    return total(objective.terms(network, batch, objective.given(network, batch)))
 
 
 def total(terms: Mapping[str, Tensor]) -> Tensor:
@@ -24,12 +38,16 @@ class CrossEntropy:
     """Cross-entropy with the labels, which `label_smoothing` mixes with the uniform distribution."""
 
     learned = None
+    mates: Mates = "none"
 
     def __init__(self, label_smoothing: float = 0.0) -> None:
         self.label_smoothing = label_smoothing
 
-    def __call__(self, logits: Tensor, batch: Batch) -> dict[str, Tensor]:
-        return {"ce": F.cross_entropy(logits, batch.labels, label_smoothing=self.label_smoothing)}
+    def given(self, network: Forward, batch: Batch) -> None:
+        """Labels are enough."""
+
+    def terms(self, network: Forward, batch: Batch, given: Given) -> dict[str, Tensor]:
+        return {"ce": F.cross_entropy(network(batch.images), batch.labels, label_smoothing=self.label_smoothing)}
 
     def end_step(self) -> None:
         """Nothing is remembered."""
@@ -39,13 +57,18 @@ class Distilled:
     """Learns from labels and from the logits (n, classes) that a teacher has for the same batch."""
 
     learned = None
+    mates: Mates = "none"
 
     def __init__(self, method: Distillation, teacher: Callable[[Batch], Tensor]) -> None:
         self.method = method
         self.teacher = teacher
 
-    def __call__(self, logits: Tensor, batch: Batch) -> dict[str, Tensor]:
-        return self.method.terms(logits, self.teacher(batch).to(logits.dtype), batch)
+    def given(self, network: Forward, batch: Batch) -> Tensor:
+        return self.teacher(batch)
+
+    def terms(self, network: Forward, batch: Batch, given: Given) -> dict[str, Tensor]:
+        logits = network(batch.images)
+        return self.method.terms(logits, given.to(logits.dtype), batch)
 
     def end_step(self) -> None:
         """Nothing is remembered."""
@@ -68,6 +91,8 @@ class LiveTeacher:
 class FeatureDistilled:
     """Learns from labels and from what a live teacher puts out for the same images, at its tapped layers too."""
 
+    mates: Mates = "none"
+
     def __init__(
         self,
         method: FeatureDistillation,
@@ -82,10 +107,13 @@ class FeatureDistilled:
         self.student_taps, self.teacher_taps = student_taps, teacher_taps
         self.learned, self.gather = adapters, gather
 
-    def __call__(self, logits: Tensor, batch: Batch) -> dict[str, Tensor]:
-        student = _outputs(logits, self.student_taps, logits.dtype)
-        teacher = _outputs(self.teacher(batch), self.teacher_taps, logits.dtype)
-        return self.method.terms(student, teacher, batch, self.learned)
+    def given(self, network: Forward, batch: Batch) -> Outputs:
+        return Outputs(self.teacher(batch), self.teacher_taps.take())
+
+    def terms(self, network: Forward, batch: Batch, given: Given) -> dict[str, Tensor]:
+        logits = network(batch.images)
+        student = Outputs(logits, self.student_taps.take())
+        return self.method.terms(student.to(logits.dtype), given.to(logits.dtype), batch, self.learned)
 
     def end_step(self) -> None:
         """What the step has met is remembered, if the method remembers."""
@@ -93,6 +121,21 @@ class FeatureDistilled:
             self.learned.end_step(self.gather)
 
 
-def _outputs(logits: Tensor, taps: Taps, dtype: torch.dtype) -> Outputs:
-    """Of the network's last forward, in the precision that losses are computed in."""
-    return Outputs(logits.to(dtype), {path: feature.to(dtype) for path, feature in taps.take().items()})
+class SelfDistilled:
+    """Learns from labels and from the network itself: on other images, at an earlier update, at an earlier exit."""
+
+    def __init__(self, method: SelfDistillation, network: nn.Module, course: Course) -> None:
+        self.method, self.mates = method, method.mates
+        self.learned, self.gather = method.beside(network, course), course.ranks.gather
+
+    @torch.no_grad()
+    def given(self, network: Forward, batch: Batch) -> Given:
+        return self.method.given(network, batch, self.learned)
+
+    def terms(self, network: Forward, batch: Batch, given: Given) -> dict[str, Tensor]:
+        return self.method.terms(network, batch, given, self.learned)
+
+    def end_step(self) -> None:
+        """What the step has met is remembered, if the method remembers."""
+        if isinstance(self.learned, Memory):
+            self.learned.end_step(self.gather)

@@ -47,8 +47,8 @@ def disk(stage: Stage, store: Store) -> str:
         return ""
     (data,) = (child for child in stage.inputs() if child.name == "prepare")
     if not store.done(data):
-        return f"stores {amount(each)} for each training image"
-    return f"stores {amount(each * store.manifest(data)['payload']['images']['train'])}"
+        return f"{stage.keeps} {amount(each)} for each training image"
+    return f"{stage.keeps} {amount(each * store.manifest(data)['payload']['images']['train'])}"
 
 
 def amount(count: float) -> str:

@@ -36,6 +36,12 @@ class Row:
     nonzeros: int = column("those that are not pruned", better="lower")
     teacher_nonzeros: int | None = column("those of the pruned teacher that a formed student is read off")
     sparsity: float = column("share of prunable weights that is zero")
+    layers: list[list[Any]] | None = column(
+        "name of each prunable weight in the network's order, how many it keeps, all"
+    )
+    gradient_flow: float | None = column(
+        "squared norm of the loss gradient after pruning at initialisation over that before it"
+    )
     macs: int = column("multiply-accumulates of one image, dense", better="lower")
     epoch_rule: str = column("which epoch is kept: last, best on minival")
     protocol: str = column("what a reader must know of the suite")
@@ -48,6 +54,7 @@ class Row:
     ece: float = column("expected calibration error", better="lower")
     margin: float = column("mean distance of the two largest probabilities")
     logit_std: float = column("mean standard deviation of the logits of an image")
+    compactness: float | None = column("share of the variance of features that lies between classes", better="higher")
     train_top1: float | None = column("top1 on the training images, percent")
     train_confidence: float | None = column("confidence on the training images")
     train_entropy: float | None = column("entropy on the training images, nats")
@@ -61,6 +68,7 @@ class Row:
     smoothing_share: float | None = column("share of the difference between them that lies along it")
     smoothing_t10: float | None = column("the step at temperature 10")
     smoothing_share_t10: float | None = column("the share at temperature 10")
+    losses: list[float] | None = column("mean training loss of each epoch")
     image_passes: int = column("images seen by the network and all it was made from, each stage once", better="lower")
     device_seconds: float = column("seconds times ranks of the same stages", better="lower")
     stages: dict[str, list[Any]] = column("these stages by key: name, image passes, device seconds")

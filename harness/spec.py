@@ -34,6 +34,8 @@ class Stage:
 
     version: ClassVar[int] = 1
     ranks: ClassVar[str] = "one"
+    keeps: ClassVar[str] = "stores"
+    """What a plan says of the bytes that are kept of training images."""
 
     @cached_property
     def key(self) -> str:
@@ -48,7 +50,7 @@ class Stage:
 
     @property
     def bytes_an_image(self) -> int | None:
-        """What the artefact takes of the disk for each training image of its data, if that is much."""
+        """What the stage keeps of each training image of its data, if that is much."""
         return None
 
     def inputs(self) -> list["Stage"]:

@@ -6,6 +6,7 @@ Lives here: `State`. Must not: files (`harness.checkpoint`), the loop.
 import torch
 from torch import Tensor, nn
 
+from harness.contracts import Sharded
 from harness.engine.average import Average
 from harness.engine.engine import Engine
 from harness.engine.group import gather_from_ranks
@@ -17,6 +18,8 @@ from harness.topology import Topology
 
 STATISTICS = "statistics"
 """BatchNorm's running statistics, one row for each rank: its own, until training ends."""
+MEMORY = "memory"
+"""What a loss remembers in parts, put together."""
 
 
 class State:
@@ -29,8 +32,10 @@ class State:
         average: Average | None,
         selection: Selection | None,
         pruner: Pruner | None,
+        learned: nn.Module | None,
     ) -> None:
         self._network, self._engine = network, engine
+        self._memory = learned if isinstance(learned, Sharded) else None
         self._average = average.parameters if average else {}
         self._pruner = pruner
         self._best = selection.tensors if selection else {}
@@ -44,6 +49,8 @@ class State:
         if self._pruner is not None:
             found |= {f"mask.{name}": mask for name, mask in self._pruner.masks.items()}
         found |= {f"best.{name}": tensor for name, tensor in self._best.items()}
+        if self._memory is not None:
+            found[MEMORY] = self._memory.whole()
         if self._statistics:
             mine = torch.cat([tensor.flatten() for tensor in self._statistics])
             found[STATISTICS] = gather_from_ranks(mine)
@@ -63,6 +70,8 @@ class State:
             self._pruner.hold()
         for name, tensor in self._best.items():
             tensor.copy_(saved[f"best.{name}"])
+        if self._memory is not None:
+            self._memory.restore(saved[MEMORY])
         if self._statistics:
             rows = saved[STATISTICS]
             mine = rows[topology.rank] if len(rows) == topology.world else rows.mean(dim=0)

@@ -22,6 +22,10 @@ class Outputs:
     logits: Tensor
     features: Mapping[str, Tensor]
 
+    def to(self, dtype: torch.dtype) -> "Outputs":
+        """In the precision that losses are computed in."""
+        return Outputs(self.logits.to(dtype), {path: feature.to(dtype) for path, feature in self.features.items()})
+
 
 class Taps:
     """Keeps what some modules of a network put out in its last forward, until it is taken.

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from harness import watch
 from harness.batch import Batch
 from harness.context import Context
+from harness.contracts import Forward, Given
 from harness.criteria.magnitude import Magnitude
 from harness.data.augment import Augment
 from harness.data.prepared import Prepared
@@ -35,11 +36,11 @@ class Witness(CrossEntropy):
         super().__init__()
         self.network, self.calls, self.zeros = network, calls, [0][:0]
 
-    def __call__(self, logits: Tensor, batch: Batch) -> dict[str, Tensor]:
+    def terms(self, network: Forward, batch: Batch, given: Given) -> dict[str, Tensor]:
         self.zeros.append(zeros(self.network))
         if len(self.zeros) == self.calls:
             raise KeyboardInterrupt
-        return super().__call__(logits, batch)
+        return super().terms(network, batch, given)
 
 
 def network() -> nn.Module:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from harness import watch
 from harness.batch import Batch
 from harness.context import Context
+from harness.contracts import Forward, Given
 from harness.data.augment import Augment
 from harness.data.prepared import Prepared
 from harness.loop import train
@@ -53,9 +54,10 @@ class Watched(CrossEntropy):
         super().__init__()
         self.witness = witness
 
-    def __call__(self, logits: Tensor, batch: Batch) -> dict[str, Tensor]:
+    def terms(self, network: Forward, batch: Batch, given: Given) -> dict[str, Tensor]:
+        logits = network(batch.images)
         self.witness(logits, batch)
-        return super().__call__(logits, batch)
+        return super().terms(lambda images: logits, batch, given)
 
 
 def trained(

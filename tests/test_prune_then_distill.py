@@ -10,6 +10,8 @@ from harness.benchmark import find_suite
 from harness.plan import count_trainings
 from harness.stages.distill import Distill
 from harness.stages.prune import Prune
+from harness.stages.prune_early import PruneEarly
+from harness.stages.train import Train
 
 
 def test_three_seeds_of_cifar100_train_a_third_of_what_single_entries_would() -> None:
@@ -55,3 +57,17 @@ def test_students_are_told_apart_by_their_teacher_alone() -> None:
     students = [e.evaluate.network for e in suite.entries if isinstance(e.evaluate.network, Distill)]
     assert len({student.teacher.key for student in students}) == len(students) == 9
     assert len({(s.student, s.method, s.recipe, s.seed, s.data) for s in students}) == 1
+
+
+@pytest.mark.parametrize(("benchmark", "suite", "batch"), [("cifar100", "pruning", 128), ("imagenet", "synflow", 32)])
+def test_teachers_pruned_at_the_start_are_scored_on_the_batches_they_are_trained_on(
+    benchmark: str, suite: str, batch: int
+) -> None:
+    found = {entry.name: entry.evaluate.network for entry in find_suite(benchmark, suite, 1)[1].entries}
+    early = {name: net for name, net in found.items() if isinstance(net, Train) and isinstance(net.network, PruneEarly)}
+    for name, teacher in early.items():
+        assert isinstance(teacher.network, PruneEarly)
+        assert (teacher.network.augment, teacher.network.batch) == (teacher.recipe.augment, batch)
+        assert teacher.network.sparsity == 0.7902848
+        assert teacher.network.iterations == (100 if "SynFlow" in name else 1)
+    assert len(early) == {"pruning": 2, "synflow": 1}[suite]

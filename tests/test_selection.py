@@ -7,7 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from harness import watch
+from harness.batch import Batch
 from harness.context import Context
+from harness.contracts import Forward, Given
 from harness.data.augment import Augment
 from harness.data.prepared import Prepared
 from harness.errors import UserError
@@ -37,11 +39,11 @@ class Dying(CrossEntropy):
         super().__init__()
         self.calls = calls
 
-    def __call__(self, logits: Tensor, batch: object) -> dict[str, Tensor]:  # type: ignore[override]
+    def terms(self, network: Forward, batch: Batch, given: Given) -> dict[str, Tensor]:
         self.calls -= 1
         if self.calls == 0:
             raise KeyboardInterrupt
-        return super().__call__(logits, batch)  # type: ignore[arg-type]
+        return super().terms(network, batch, given)
 
 
 def trained(data: Prepared, context: Context, calls: int = -1, **changes: object) -> nn.Module:

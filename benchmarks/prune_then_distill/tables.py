@@ -5,10 +5,11 @@ Lives here: one function for each table. Must not: recipes, data sets, promised 
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
 from benchmarks.prune_then_distill.protocol import Protocol, Taught, tenth
 from harness.benchmark import Entry, Suite
-from harness.contracts import Distillation, FeatureDistillation, Model
+from harness.contracts import Criterion, Distillation, FeatureDistillation, Model
 from harness.criteria.confidence import Confidence
 from harness.criteria.magnitude import Magnitude
 from harness.criteria.random import Random
@@ -20,12 +21,14 @@ from harness.errors import UserError
 from harness.recipe import Recipe
 from harness.schedule import learning_rate
 from harness.spec import Stage
-from harness.stages.prune import Prune, shuffled, sparsity_after
+from harness.stages.prune import shuffled, sparsity_after
 from harness.stages.prune_channels import PruneChannels
+from harness.stages.prune_early import PruneEarly
 from harness.stages.prune_gradually import PruneGradually
 from harness.stages.student import Student
+from harness.stages.train import Train
 
-PAPER, BUDGET = "the papers' recipes", "budget: the papers' recipes in a tenth of the epochs"
+PAPER = "the papers' recipes"
 
 
 def teachers(protocol: Protocol, name: str, network: Model, rounds: Iterable[int]) -> dict[str, Stage]:
@@ -148,7 +151,7 @@ def ways_to_prune(protocol: Protocol, name: str, network: Model, rounds: int) ->
     """The teacher of so many rounds beside others of the same sparsity; 2:4 has its own."""
     dense, (*_, last) = protocol.dense(network), protocol.rounds(network, rounds)
     at_once = replace(last, network=dense)
-    fresh = replace(last, network=network, recipe=protocol.teacher)
+    at_start = partial(pruned_at_initialisation, protocol, network, sparsity=last.sparsity, recipe=protocol.teacher)
     slow = replace(protocol.round, lr=learning_rate(protocol.teacher, protocol.teacher.epochs - 1), milestones=())
     late = max(1, protocol.teacher.epochs // 20)
     rewound = replace(protocol.teacher, keep="last", first_epoch=late)
@@ -170,8 +173,8 @@ def ways_to_prune(protocol: Protocol, name: str, network: Model, rounds: int) ->
         f"{name} {tail} at once by Taylor": replace(at_once, criterion=Taylor()),
         f"{name} {tail} at once at random": replace(at_once, criterion=Random()),
         f"{name} 2:4 at once": replace(at_once, scope="2:4", sparsity=0.5),
-        f"{name} {tail} at the start by SNIP": replace(fresh, criterion=Snip()),
-        f"{name} {tail} at the start by SynFlow": replace(fresh, criterion=SynFlow(), iterations=100),
+        f"{name} {tail} at the start by SNIP": at_start(criterion=Snip()),
+        f"{name} {tail} at the start by SynFlow": at_start(criterion=SynFlow(), iterations=100),
     }
     return teacher_entries(protocol, {name: dense} | found)
 
@@ -181,16 +184,38 @@ def synflow(protocol: Protocol, name: str, network: Model, student: Taught, roun
     dense = protocol.dense(network)
     found: dict[str, Stage] = {name: dense}
     for count in rounds:
-        found[f"{name} SynFlow {percent(count)}"] = Prune(
-            network=network,
+        found[f"{name} SynFlow {percent(count)}"] = pruned_at_initialisation(
+            protocol,
+            network,
             criterion=SynFlow(),
             sparsity=sparsity_after(count),
-            iterations=100,
-            data=protocol.data,
             recipe=protocol.round,
-            seed=protocol.seed,
+            iterations=100,
         )
     return [*teacher_entries(protocol, found), *students_of(protocol, student, found)]
+
+
+def pruned_at_initialisation(
+    protocol: Protocol,
+    network: Model,
+    *,
+    criterion: Criterion,
+    sparsity: float,
+    recipe: Recipe,
+    iterations: int = 1,
+) -> Train:
+    """A network that loses weights before it is trained, scored on the batches of its training."""
+    pruned = PruneEarly(
+        network=network,
+        criterion=criterion,
+        sparsity=sparsity,
+        data=protocol.data,
+        augment=recipe.augment,
+        batch=recipe.batch_per_gpu,
+        iterations=iterations,
+        seed=protocol.seed,
+    )
+    return Train(network=pruned, data=protocol.data, recipe=recipe, seed=protocol.seed)
 
 
 def channels(
@@ -255,24 +280,27 @@ def percent(rounds: int) -> str:
 def suites(
     make: Callable[[int, Callable[[Recipe], Recipe]], dict[str, list[Entry]]],
     *,
+    whole: str = "full",
     full: Sequence[str] = (),
+    recipes: str = PAPER,
     seeds: int = 3,
     gpus: int = 1,
     workers: int = 4,
 ) -> dict[str, Callable[[int], Suite]]:
-    """The suites of a benchmark whose tables `make(seed, shorten)` gives by name; `full` is these or all of them.
+    """The suites of a benchmark whose tables `make(seed, shorten)` gives by name; `whole` unites `full`, or all.
 
-    Each also as `<name>-budget`, every recipe cut to a tenth.
+    Each also as `<name>-budget`, every recipe cut to a tenth. `recipes` says whose they are.
     """
 
     def suite(name: str, shorten: Callable[[Recipe], Recipe], protocol: str) -> Callable[[int], Suite]:
         def of_seed(seed: int) -> Suite:
             found = make(seed, shorten)
-            wanted = [found[table] for table in full or found] if name == "full" else [found[name]]
+            wanted = [found[table] for table in full or found] if name == whole else [found[name]]
             return Suite(entries=merged(*wanted), seeds=seeds, gpus=gpus, workers=workers, protocol=protocol)
 
         return of_seed
 
-    names = ("full", *make(0, tenth))
-    paper = {name: suite(name, lambda recipe: recipe, PAPER) for name in names}
-    return paper | {f"{name}-budget": suite(name, tenth, BUDGET) for name in names}
+    names = (whole, *make(0, tenth))
+    paper = {name: suite(name, lambda recipe: recipe, recipes) for name in names}
+    short = f"budget: {recipes} in a tenth of the epochs"
+    return paper | {f"{name}-budget": suite(name, tenth, short) for name in names}

@@ -1,6 +1,6 @@
 """How a criterion takes its share of the training stream.
 
-Lives here: `take`, and the check of a criterion's field `batches`. Must not: torch, formulas.
+Lives here: `take`, `take_exactly`, and the check of a criterion's field `batches`. Must not: torch, formulas.
 """
 
 from collections.abc import Iterable, Iterator
@@ -27,3 +27,13 @@ def take(batches: "Iterable[Batch]", count: int) -> "Iterator[Batch]":
         yield batch
     if taken == 0:
         raise StageError("no training batch came to score the weights on: this criterion needs at least one")
+
+
+def take_exactly(batches: "Iterable[Batch]", count: int) -> "list[Batch]":
+    """The first `count` batches, 1 or more. Raises StageError if there are fewer."""
+    taken = list(take(batches, count))
+    if len(taken) < count:
+        raise StageError(
+            f"only {len(taken)} training batches came to score the weights on: this criterion needs {count}"
+        )
+    return taken

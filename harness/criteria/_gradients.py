@@ -1,7 +1,7 @@
 """Gradients for scores, from a network that is left exactly as it was.
 
-Lives here: gradients with respect to the prunable weights, and a network's mode for a while. Must not: formulas of
-criteria.
+Lives here: gradients, products with the Hessian, the network at other weights, and its mode for a while. Must not:
+formulas of criteria.
 
 The network is called with stand-ins: detached weights, which gather the gradients, and copies of the buffers, which
 take BatchNorm's new running statistics. So no parameter gets a `.grad`, no gradient hook fires, frozen and pruned
@@ -17,31 +17,56 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from harness.batch import Batch
-from harness.contracts import Objective
-from harness.objective import total
+from harness.contracts import Forward
 from harness.pruning.mask import prunable
+
+Weights = dict[str, Tensor]
+"""Parameter name -> values, or what belongs to each of them."""
+
+
+def network_at(model: nn.Module, weights: Weights) -> Forward:
+    """The network with `weights` in place of its own; what a forward does to buffers is thrown away."""
+
+    def forward(images: Tensor) -> Tensor:
+        buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
+        logits: Tensor = functional_call(model, weights | buffers, (images,))
+        return logits
+
+    return forward
 
 
 @torch.enable_grad()
 def summed_gradients(
-    model: nn.Module, batches: Iterable[Batch], loss: Callable[[Tensor, Batch], Tensor], *, training: bool
-) -> dict[str, Tensor]:
-    """The sum over `batches` of d loss(logits, batch) / d weight for every prunable weight, in its shape.
+    model: nn.Module, batches: Iterable[Batch], loss: Callable[[Forward, Batch], Tensor], *, training: bool
+) -> Weights:
+    """The sum over `batches` of d loss(network, batch) / d weight for every prunable weight, in its shape.
 
     `loss` gives a scalar. `training` is the mode the network runs in meanwhile.
     """
-    weights = {name: weight.detach().requires_grad_() for name, weight in prunable(model).items()}
-    buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
+    weights = _leaves(prunable(model))
     with in_mode(model, training=training):
         for batch in batches:
-            logits = functional_call(model, weights | buffers, (batch.images,))
-            torch.autograd.backward(loss(logits, batch), inputs=list(weights.values()))
+            torch.autograd.backward(loss(network_at(model, weights), batch), inputs=list(weights.values()))
     return {name: torch.zeros_like(weight) if weight.grad is None else weight.grad for name, weight in weights.items()}
 
 
-def total_loss(objective: Objective) -> Callable[[Tensor, Batch], Tensor]:
-    """The loss that training with `objective` would minimise: the sum of its terms."""
-    return lambda logits, batch: total(objective(logits, batch))
+@torch.enable_grad()
+def gradient(loss: Callable[[Weights], Tensor], weights: Weights) -> Weights:
+    """d loss / d weight of a scalar `loss` at `weights`."""
+    leaves = _leaves(weights)
+    gradients = torch.autograd.grad(loss(leaves), list(leaves.values()), materialize_grads=True)
+    return dict(zip(leaves, gradients, strict=True))
+
+
+@torch.enable_grad()
+def hessian_vector_product(loss: Callable[[Weights], Tensor], weights: Weights, vector: Weights) -> Weights:
+    """H v, H the Hessian of a scalar `loss` at `weights`, v the `vector`: the gradient of (gradient times v)."""
+    leaves = _leaves(weights)
+    gradients = torch.autograd.grad(loss(leaves), list(leaves.values()), create_graph=True, materialize_grads=True)
+    curved = [(g, vector[name]) for name, g in zip(leaves, gradients, strict=True) if g.requires_grad]
+    outputs, seeds = zip(*curved, strict=True)
+    products = torch.autograd.grad(outputs, list(leaves.values()), seeds, materialize_grads=True)
+    return dict(zip(leaves, products, strict=True))
 
 
 @contextmanager
@@ -54,3 +79,7 @@ def in_mode(model: nn.Module, *, training: bool) -> Iterator[None]:
     finally:
         for module, mode in modes:
             module.training = mode
+
+
+def _leaves(weights: "dict[str, nn.Parameter] | Weights") -> Weights:
+    return {name: weight.detach().requires_grad_() for name, weight in weights.items()}

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from harness.batch import Batch
-    from harness.contracts import Objective
+    from harness.contracts import Forward, Objective
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,8 +44,8 @@ class Confidence:
         taken = list(take(batches, self.batches))
         means, counts = _class_means(model, taken)
 
-        def spread(logits: "Tensor", batch: "Batch") -> "Tensor":
-            distance = (_confidences(logits, batch) - means[batch.labels]).abs()
+        def spread(network: "Forward", batch: "Batch") -> "Tensor":
+            distance = (_confidences(network(batch.images), batch) - means[batch.labels]).abs()
             return distance[counts[batch.labels] > 1].sum()
 
         gradients = summed_gradients(model, taken, spread, training=False)

@@ -5,10 +5,10 @@ Lives here: the criterion `Snip`. Must not: thresholds and masks (`harness.pruni
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from harness.criteria._batches import require_positive, take
-from harness.errors import StageError
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -37,12 +37,18 @@ class Snip:
 
         Raises StageError without a batch, or if the loss depends on no weight.
         """
-        from harness.criteria._gradients import summed_gradients, total_loss
+        from harness.criteria._sensitivity import sizes
+
+        return sizes(self.sensitivities(model, batches, objective))
+
+    def sensitivities(
+        self, model: "nn.Module", batches: "Iterable[Batch]", objective: "Objective"
+    ) -> "dict[str, Tensor]":
+        """dL/dm for every prunable weight, in its shape; L the sum of the batches' losses."""
+        from harness.criteria._gradients import summed_gradients
+        from harness.criteria._sensitivity import derivatives
+        from harness.objective import loss
         from harness.pruning.mask import prunable
 
-        gradients = summed_gradients(model, take(batches, self.batches), total_loss(objective), training=True)
-        scores = {name: (weight.detach() * gradients[name]).abs() for name, weight in prunable(model).items()}
-        total = sum(float(score.double().sum()) for score in scores.values())
-        if total == 0:
-            raise StageError("the loss depends on no weight, so Snip cannot tell them apart: is a layer all zeros?")
-        return {name: (score.double() / total).float() for name, score in scores.items()}
+        gradients = summed_gradients(model, take(batches, self.batches), partial(loss, objective), training=True)
+        return derivatives(prunable(model), gradients)

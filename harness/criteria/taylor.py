@@ -5,6 +5,7 @@ Lives here: the criterion `Taylor`. Must not: thresholds and masks (`harness.pru
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from harness.criteria._batches import require_positive, take
@@ -36,13 +37,14 @@ class Taylor:
         """A score per prunable weight, in its shape; the lowest go first. Raises StageError without a batch."""
         import torch
 
-        from harness.criteria._gradients import summed_gradients, total_loss
+        from harness.criteria._gradients import summed_gradients
+        from harness.objective import loss
         from harness.pruning.mask import prunable
 
         weights = {name: weight.detach() for name, weight in prunable(model).items()}
         scores = {name: torch.zeros_like(weight) for name, weight in weights.items()}
         for batch in take(batches, self.batches):
-            gradients = summed_gradients(model, [batch], total_loss(objective), training=False)
+            gradients = summed_gradients(model, [batch], partial(loss, objective), training=False)
             for name, weight in weights.items():
                 scores[name] = torch.hypot(scores[name], weight * gradients[name])
         return scores

@@ -7,8 +7,9 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from harness.batch import Mates
 from harness.context import Context
-from harness.data.stream import EvalStream, Mates, TrainStream
+from harness.data.stream import EvalStream, TrainStream
 from harness.recipe import Recipe
 
 FACTS = "data.json"
@@ -62,6 +63,7 @@ class Prepared:
             device=context.device,
             channels_last=recipe.channels_last,
             mates=mates,
+            first_epoch=recipe.first_epoch,
         )
 
     def eval_stream(self, split: str, size: int, resize_ratio: float, batch: int, context: Context) -> EvalStream:

@@ -10,13 +10,13 @@ to keep.
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Literal, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from harness.batch import Batch
+from harness.batch import Batch, Mates
 from harness.data._boxes import Draw, centre_boxes, training_boxes
 from harness.data._draws import CLASSMATE, MATE, NOISE, hashed, order, uniform
 from harness.data._ffcv import open_reader
@@ -29,9 +29,6 @@ from harness.errors import UserError
 Ints = NDArray[np.int64]
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-
-Mates = Literal["none", "view", "class"]
-"""A second image for each one: none, another crop and flip of the same sample, or another sample of its class."""
 
 
 class _Decoded(NamedTuple):
@@ -103,21 +100,24 @@ class TrainStream(_Stream):
         device: str,
         channels_last: bool,
         mates: Mates = "none",
+        first_epoch: int = 0,
     ) -> None:
         """An update takes `accumulation` batches of each rank; a batch may take `patience_s` seconds to come.
+
+        Before the first update of `first_epoch` there was none, whose images could be mates.
 
         Raises UserError if the file holds less than one update's images, or images smaller than the crop.
         """
         super().__init__(path, mean, std, workers, patience_s, device, channels_last)
         global_batch, count = accumulation * world * batch_per_gpu, len(self._reader)
-        self.steps_per_epoch = count // global_batch
+        self._global_batch, self.steps_per_epoch = global_batch, count // global_batch
         """Updates in an epoch; the images of an incomplete last one are left out, other ones in each epoch."""
         if self.steps_per_epoch == 0:
             raise UserError(f"{path} holds {count} images, fewer than a global batch of {global_batch}: lower it")
         shortest = min(self._reader.heights.min(), self._reader.widths.min())
         if augment.crop == "pad" and shortest + 2 * augment.pad < augment.size:
             raise UserError(f"{path} holds an image of side {shortest}, too small for a padded crop of {augment.size}")
-        self._augment, self._seed, self._mates = augment, seed, mates
+        self._augment, self._seed, self._mates, self._first_epoch = augment, seed, mates, first_epoch
         self._batch_per_gpu, self._accumulation, self._rank, self._world = batch_per_gpu, accumulation, rank, world
         self._classmates = Classmates(self._reader.labels) if mates == "class" else None
 
@@ -126,15 +126,15 @@ class TrainStream(_Stream):
 
         Raises StageError in the place of a batch that is damaged or does not come in time.
         """
-        samples, draw = order(self._seed, number, len(self._reader)), partial(uniform, self._seed, number)
+        samples, draw = self._order(number), partial(uniform, self._seed, number)
+        mates = self._mates_of(number, samples, draw)
 
         def decode(position: int) -> tuple[int, _Decoded, _Decoded | None]:
             firsts = samples[position : position + self._batch_per_gpu]
-            return position, self._view(number, draw, firsts, firsts), self._view_of_mates(number, draw, firsts)
+            return position, self._view(number, draw, firsts, firsts), mates(position)
 
         for position, firsts, seconds in self._ahead(decode, self._positions(first_step)):
-            mates = self._batch(seconds, number, position) if seconds else None
-            yield self._batch(firsts, number, position, mates)
+            yield self._batch(firsts, number, position, self._batch(seconds, number, position) if seconds else None)
 
     def noise_seed(self, batch: Batch) -> int:
         """For what a network draws itself, dropout say: it then is a function of the place in the stream too."""
@@ -151,12 +151,35 @@ class TrainStream(_Stream):
         boxes = training_boxes(self._augment, draw, drawn_for, heights, widths)
         return self._decode(samples, boxes, self._augment.size_at(epoch))
 
-    def _view_of_mates(self, epoch: int, draw: Draw, firsts: Ints) -> _Decoded | None:
+    def _order(self, epoch: int) -> Ints:
+        return order(self._seed, epoch, len(self._reader))
+
+    def _mates_of(self, epoch: int, samples: Ints, draw: Draw) -> Callable[[int], _Decoded | None]:
+        """What gives the second images of the batch at a position of an epoch."""
+        if self._classmates is not None:
+            return partial(self._another_of_each_class, self._classmates, epoch, samples, draw)
+        if self._mates == "previous":
+            before = self._order(epoch - 1) if epoch > self._first_epoch else None
+            return partial(self._previous, epoch, samples, before)
+        return lambda _: None
+
+    def _another_of_each_class(
+        self, classmates: Classmates, epoch: int, samples: Ints, draw: Draw, position: int
+    ) -> _Decoded:
         """Drawn for the first images, so that two that have the same mate do not get the same view of it."""
-        if self._mates == "none":
-            return None
-        mates = self._classmates.pick(firsts, draw(CLASSMATE, firsts)) if self._classmates else firsts
+        firsts = samples[position : position + self._batch_per_gpu]
+        mates = classmates.pick(firsts, draw(CLASSMATE, firsts))
         return self._view(epoch, partial(draw, MATE), firsts, mates)
+
+    def _previous(self, epoch: int, samples: Ints, samples_before: Ints | None, position: int) -> _Decoded | None:
+        """What this rank saw in its place of the update before, be it the last one of the epoch before."""
+        begin, of = position - self._global_batch, epoch
+        if begin < 0:
+            if samples_before is None:
+                return None
+            samples, begin, of = samples_before, begin + self.steps_per_epoch * self._global_batch, epoch - 1
+        seen = samples[begin : begin + self._batch_per_gpu]
+        return self._view(epoch, partial(uniform, self._seed, of, MATE), seen, seen)
 
 
 class EvalStream(_Stream):

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from harness.choices import require_not_negative, require_positive
-from harness.distillation._divergence import softened_kl
 from harness.distillation._targets import without_target
+from harness.divergence import softened_kl
 from harness.spec import added_field
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from harness.choices import require_not_negative, require_positive
-from harness.distillation._divergence import softened_kl
+from harness.divergence import softened_kl
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -12,6 +12,7 @@ import torch
 import torch.distributed as dist
 from torch.distributed import HashStore, Store, TCPStore  # type: ignore[attr-defined]  # exported, but not said to be
 
+from harness.course import Ranks
 from harness.errors import StageError, UserError
 from harness.spec import Json
 from harness.topology import Topology
@@ -123,6 +124,11 @@ def gather_from_ranks(values: torch.Tensor) -> torch.Tensor:
 def add_over_ranks(values: torch.Tensor) -> None:
     """Make a tensor the sum of all ranks', in place."""
     dist.all_reduce(values)
+
+
+def ranks() -> Ranks:
+    """This rank among all, for what a loss remembers."""
+    return Ranks(dist.get_rank(), dist.get_world_size(), gather_from_ranks, add_over_ranks)
 
 
 def from_rank_0(value: Json) -> Json:

@@ -19,8 +19,11 @@ class StepStatistics:
     def __init__(self, network: nn.Module, accumulation: int) -> None:
         self._buffers = running_statistics(network)
         self._counts = [
-            m.num_batches_tracked for m in network.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)
+            module.num_batches_tracked
+            for module in network.modules()
+            if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.num_batches_tracked is not None
         ]
+        self._counts_before = [count.clone() for count in self._counts]
         self._accumulation, self._part = accumulation, 0
         self._before = [buffer.clone() for buffer in self._buffers]
         self._changes = [torch.zeros_like(buffer) for buffer in self._buffers]
@@ -34,12 +37,11 @@ class StepStatistics:
         torch._foreach_add_(self._changes, torch._foreach_sub(self._buffers, self._before))
         torch._foreach_copy_(self._buffers, self._before)
         if self._part:
-            for count in self._counts:  # a step counts once
-                if count is not None:
-                    count.sub_(1)
+            torch._foreach_copy_(self._counts, self._counts_before)  # a step counts once
             return
         torch._foreach_add_(self._buffers, self._changes, alpha=1 / self._accumulation)
         torch._foreach_copy_(self._before, self._buffers)
+        torch._foreach_copy_(self._counts_before, self._counts)
         torch._foreach_zero_(self._changes)
 
 

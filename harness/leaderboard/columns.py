@@ -46,6 +46,7 @@ HELD_OUT = {
     "NLL": "{nll:.4f} ± {nll_half:.4f}",
     "ECE": "{ece:.4f} ± {ece_half:.4f}",
     "margin": "{margin:.4f} ± {margin_half:.4f}",
+    "compactness": "{compactness:.4f} ± {compactness_half:.4f}",
     "agreement %": "{agreement:.2f} ± {agreement_half:.2f}",
 }
 """What the networks say rather than how often they are right."""
@@ -56,6 +57,7 @@ TRAINING = {
     "gap, points": "{gap:.2f} ± {gap_half:.2f}",
     "NLL": "{train_nll:.4f} ± {train_nll_half:.4f}",
     "entropy": "{train_entropy:.4f} ± {train_entropy_half:.4f}",
+    "gradient flow": "{gradient_flow:.4f} ± {gradient_flow_half:.4f}",
     "smoothing": "{smoothing:.4f} ± {smoothing_half:.4f}",
     "share": "{smoothing_share:.4f} ± {smoothing_share_half:.4f}",
     "smoothing, T=10": "{smoothing_t10:.4f} ± {smoothing_t10_half:.4f}",

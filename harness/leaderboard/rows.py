@@ -62,10 +62,13 @@ def make_row(benchmark: str, suite_name: str, suite: Suite, entry: Entry, store:
         image_passes=sum(passes for _, passes, _ in stages.values()),
         device_seconds=round(sum(seconds for _, _, seconds in stages.values()), 1),
         stages=stages,
+        losses=store.manifest(entry.evaluate.network)["payload"].get("losses"),
+        gradient_flow=_gradient_flow(entry.evaluate.network, store),
         teacher_nonzeros=_teacher_nonzeros(entry.evaluate.network, store),
         key=entry.evaluate.key,
         **_generalisation(entry, top1, store),
         **_smoothing(entry, store),
+        **_inside(entry, store),
         **{name: found[name] for name in _FOUND},
         **{name: made[name] for name in ("ranks", "device", "git_hash", "git_dirty", "versions")},
     )
@@ -127,6 +130,12 @@ def _teacher_nonzeros(network: Stage, store: Store) -> int | None:
     return next((store.manifest(stage)["payload"]["teacher_nonzeros"] for stage in formed), None)
 
 
+def _gradient_flow(network: Stage, store: Store) -> float | None:
+    """Of the first stage that pruned at initialisation, among all that the network was made of."""
+    pruned = (stage for stage in inputs_first(network) if stage.name == "prune_early")
+    return next((store.manifest(stage)["payload"]["gradient_flow"] for stage in pruned), None)
+
+
 def _generalisation(entry: Entry, top1: float, store: Store) -> dict[str, Json]:
     if entry.train is None:
         return dict.fromkeys(("train_top1", "gap", *(f"train_{name}" for name in _SAID)))
@@ -146,6 +155,13 @@ def _smoothing(entry: Entry, store: Store) -> dict[str, Json]:
         "smoothing_t10": found["smoothing"]["10"],
         "smoothing_share_t10": found["share"]["10"],
     }
+
+
+def _inside(entry: Entry, store: Store) -> dict[str, Json]:
+    if entry.inspect is None:
+        return dict.fromkeys(("layers", "compactness"))
+    found = store.manifest(entry.inspect)["payload"]
+    return {name: found[name] for name in ("layers", "compactness")}
 
 
 _SAID = ("confidence", "entropy", "nll", "ece", "margin", "logit_std")

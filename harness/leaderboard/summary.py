@@ -29,7 +29,7 @@ def summarise(rows: Iterable[Row]) -> list[Summary]:
             **{field: _rounded(mean.value if (mean := _mean(group, field)) else None) for field in COUNTED},
             **{column: value for field in MEASURED for column, value in _columns(field, _mean(group, field)).items()},
         }
-        for name, group in _grouped(rows).items()
+        for name, group in grouped(rows).items()
     ]
 
 
@@ -41,7 +41,7 @@ def compare(rows: Iterable[Row]) -> list[Summary]:
     and do not all differ by the same. A verdict is on the claim that top1 is higher, or that the gap is smaller.
     Networks that saw different images are not compared.
     """
-    groups = _grouped(rows)
+    groups = grouped(rows)
     by_seed = {
         (group[0].entry, group[0].fingerprint): {row.seed: row for row in group if row.seed is not None}
         for group in groups.values()
@@ -69,7 +69,7 @@ def total_cost(rows: Iterable[Row]) -> dict[str, float]:
     }
 
 
-def _grouped(rows: Iterable[Row]) -> dict[str, list[Row]]:
+def grouped(rows: Iterable[Row]) -> dict[str, list[Row]]:
     """Rows of one entry and one set of images, by name; where an entry has several sets, the name tells which."""
     groups: dict[tuple[str, str], list[Row]] = {}
     for row in sorted(rows, key=lambda row: (row.position, row.fingerprint, row.seed or 0, row.key)):
@@ -143,7 +143,7 @@ COUNTED = (
     "parameters", "nonzeros", "teacher_nonzeros", "sparsity", "macs", "image_passes", "device_seconds",
 )  # fmt: skip
 MEASURED = (
-    "top5", "confidence", "entropy", "nll", "ece", "margin", "logit_std", "agreement",
+    "top5", "confidence", "entropy", "nll", "ece", "margin", "logit_std", "compactness", "agreement",
     "train_top1", "train_confidence", "train_entropy", "train_nll", "train_ece", "train_margin", "train_logit_std",
-    "gap", "smoothing", "smoothing_share", "smoothing_t10", "smoothing_share_t10",
+    "gap", "gradient_flow", "smoothing", "smoothing_share", "smoothing_t10", "smoothing_share_t10",
 )  # fmt: skip

@@ -1,7 +1,7 @@
 """The tables of a suite, derived from its rows: the same rows give the same bytes.
 
 Lives here: CSV (every field), Markdown and terminal (what a person reads first). Must not: which columns there are
-(`columns`), means (`summary`).
+(`columns`), means (`summary`), drawing (`figures`).
 """
 
 from collections.abc import Callable, Mapping
@@ -13,12 +13,14 @@ import pandas as pd
 
 from harness.errors import UserError
 from harness.leaderboard.columns import COMPARISONS, EPOCH_KEPT, HELD_OUT, RESULTS, TRAINING
+from harness.leaderboard.figures import to_svgs
 from harness.leaderboard.rows import folder_of
 from harness.leaderboard.summary import MEASURED, Summary, compare, summarise, total_cost
 from harness.row import Row
 from harness.store import replace_file
 
 _ARROWS = {"higher": " ↑", "lower": " ↓", None: ""}
+_NESTED = ("versions", "stages", "layers", "losses")
 _BETTER = {field.name: field.metadata["better"] for field in fields(Row)}
 
 Cells = list[list[str]]
@@ -27,28 +29,28 @@ Cells = list[list[str]]
 
 def write_tables(benchmark: str, suite: str, rows: list[Row], results: Path, *, default_suite: str) -> list[Path]:
     """Write `results/<benchmark>.csv` with all rows, and what they say together: `-summary.csv` with a line for each
-    entry, `-comparisons.csv` with one for each comparison, `.md` for a person.
+    entry, `-comparisons.csv` with one for each comparison, `.md` for a person. Figures are written beside them.
 
     A suite that is not the default has files named `<benchmark>-<suite>`.
     """
     if not rows:
         raise UserError(f"no rows of {benchmark} ({suite}) in {folder_of(benchmark, suite, results)}: launch it first")
     stem = benchmark if suite == default_suite else f"{benchmark}-{suite}"
-    texts = to_files(rows)
+    texts = to_files(rows) | to_svgs(rows)
     for ending, text in texts.items():
         replace_file(results / f"{stem}{ending}", text)
     return [results / f"{stem}{ending}" for ending in texts]
 
 
 def to_files(rows: list[Row]) -> dict[str, str]:
-    """The text of every file by the end of its name; without comparisons there is no file of them."""
+    """The text of every table by the end of its name; without comparisons there is no file of them."""
     comparisons = compare(rows)
     texts = {".csv": to_csv(rows), "-summary.csv": csv_of(summarise(rows)), ".md": to_markdown(rows)}
     return texts | ({"-comparisons.csv": csv_of(comparisons)} if comparisons else {})
 
 
 def to_csv(rows: list[Row]) -> str:
-    """Every field of every row, but for the stages; versions one column each."""
+    """Every field of every row, but for stages, layers and losses; versions one column each."""
     return csv_of([_flat(row) for row in rows])
 
 
@@ -142,6 +144,6 @@ def csv_of(lines: list[Summary]) -> str:
 
 
 def _flat(row: Row) -> Summary:
-    plain = {name: value for name, value in asdict(row).items() if name not in ("versions", "stages")}
+    plain = {name: value for name, value in asdict(row).items() if name not in _NESTED}
     versions = {f"version_{name}": version for name, version in sorted(row.versions.items())}
     return plain | {"against": "; ".join(row.against)} | versions

@@ -6,7 +6,7 @@ pickled module: here a record of what was removed is replayed instead.
 """
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -46,6 +46,28 @@ def score_channels(model: nn.Module, example: Tensor, importance: Importance) ->
         where = "has no BatchNorm to read" if found else "has no channels that can go"
         raise UserError(f"importance {importance!r} finds nothing to remove: this network {where}")
     return scores
+
+
+def sum_by_channel(model: nn.Module, example: Tensor, scores: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The sum over the weights that read each channel, float64 [channels] on the CPU, by the layer a group starts from.
+
+    `scores` has one for each prunable weight, in its shape. A channel goes when nobody reads it any more; the weights
+    that make it do not tell what it is worth, for a BatchNorm behind them undoes their size. Raises UserError if the
+    network has no channels that can go.
+    """
+    graph = _graph(model, example)
+    names = {module: name for name, module in model.named_modules()}
+    sums = {}
+    for layer, group in _groups(graph).items():
+        sums[layer] = torch.zeros(len(group[0].idxs), dtype=torch.float64)
+        for item in group:
+            weights = scores.get(f"{names.get(item.dep.target.module)}.weight")
+            if weights is not None and graph.is_in_channel_pruning_fn(item.dep.handler):
+                read = weights.detach().double().cpu().transpose(0, 1).flatten(1).sum(dim=1)
+                sums[layer].index_add_(0, torch.tensor(item.root_idxs), read[item.idxs])
+    if not sums:
+        raise UserError("this network has no channels that can go")
+    return sums
 
 
 def replay(model: nn.Module, record: Record, example: Tensor) -> None:

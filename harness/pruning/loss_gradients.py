@@ -11,7 +11,7 @@ from torch import nn
 from harness.batch import Batch
 from harness.contracts import Objective
 from harness.errors import StageError
-from harness.objective import total
+from harness.objective import loss
 
 
 @torch.enable_grad()
@@ -23,7 +23,7 @@ def add_loss_gradients(model: nn.Module, batches: Iterable[Batch], objective: Ob
     """
     model.eval()
     for batch in batches:
-        loss = total(objective(model(batch.images), batch))
-        if not loss.isfinite():
-            raise StageError(f"the loss is {loss.item()} before any channel is removed: train the dense network again")
-        loss.backward()  # type: ignore[no-untyped-call]
+        found = loss(objective, model, batch)
+        if not found.isfinite():
+            raise StageError(f"the loss is {found.item()} before any channel is removed: train the dense network again")
+        found.backward()  # type: ignore[no-untyped-call]

@@ -68,6 +68,11 @@ def zeros(module: nn.Module) -> int:
     return sum(weight.numel() - int(weight.count_nonzero()) for weight in prunable(module).values())
 
 
+def removed_from(module: nn.Module) -> dict[str, int]:
+    """How many weights each layer has lost, by its zeros."""
+    return {name: int((weight == 0).count_nonzero()) for name, weight in prunable(module).items()}
+
+
 def kept(masks: Masks) -> dict[str, int]:
     """How many weights each layer keeps."""
     return {name: int(mask.count_nonzero()) for name, mask in masks.items()}

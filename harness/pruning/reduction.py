@@ -7,8 +7,11 @@ from typing import Literal
 
 from harness.errors import UserError
 
-Measure = Literal["channels", "macs", "parameters", "latency"]
+CountedMeasure = Literal["channels", "macs", "parameters"]
 """What a reduction is a share of. `channels`: of those of all groups of coupled layers that were scored."""
+
+Measure = Literal["channels", "macs", "parameters", "latency"]
+"""Also what has to be measured by a clock."""
 
 Importance = Literal["magnitude", "bn_scale", "fpgm", "taylor", "lamp", "random"]
 """What makes a channel worth keeping; `harness.pruning.channel` says where each comes from."""

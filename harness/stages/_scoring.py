@@ -1,6 +1,6 @@
-"""The images on which a pruning stage scores its network.
+"""The images on which a pruning stage scores its network, and the loss by which a fresh one is scored.
 
-Lives here: `ScoringBatches`. Must not: criteria.
+Lives here: `ScoringBatches`, `scoring_objective`. Must not: criteria.
 """
 
 import dataclasses
@@ -9,25 +9,65 @@ from collections.abc import Generator, Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
 from types import TracebackType
+from typing import Protocol
 
-from harness.batch import Batch
+import torch
+from torch import nn
+
+from harness.batch import Batch, Mates
 from harness.context import Context
+from harness.contracts import Model, Objective, SelfDistillation
+from harness.course import Course
+from harness.data.augment import Augment
 from harness.data.prepared import Prepared
-from harness.stages._fit import Training
+from harness.objective import CrossEntropy, SelfDistilled
+from harness.recipe import Recipe
+from harness.stages.prepare import Prepare
 from harness.topology import Topology
 
 
+class Scoring(Protocol):
+    """A stage that scores."""
+
+    @property
+    def data(self) -> Prepare: ...
+    @property
+    def seed(self) -> int: ...
+
+
+class EarlyScoring(Scoring, Protocol):
+    """One that scores a fresh network, and so has no recipe of its own."""
+
+    @property
+    def network(self) -> Model: ...
+    @property
+    def method(self) -> SelfDistillation | None: ...
+    @property
+    def augment(self) -> Augment: ...
+    @property
+    def batch(self) -> int: ...
+
+
 class ScoringBatches:
-    """The stage's training images in batches of `batch_per_gpu`, endless and the same on every rank.
+    """A stage's training images in batches of the recipe's `batch_per_gpu`, endless and the same on every rank.
 
     They are those of epoch `first` and the next ones. Nothing is opened before the first is asked for; use it in a
     `with` statement, which closes what was.
     """
 
-    def __init__(self, stage: Training, inputs: Mapping[str, Path], context: Context, first: int = 0) -> None:
+    def __init__(
+        self,
+        stage: Scoring,
+        recipe: Recipe,
+        inputs: Mapping[str, Path],
+        context: Context,
+        *,
+        first: int = 0,
+        mates: Mates = "none",
+    ) -> None:
         self.images = 0
         """How many were given so far."""
-        self._batches = self._endless(stage, inputs, context, first)
+        self._batches = self._endless(stage, recipe, inputs, context, first, mates)
 
     def __enter__(self) -> "ScoringBatches":
         return self
@@ -46,11 +86,39 @@ class ScoringBatches:
         return batch
 
     def _endless(
-        self, stage: Training, inputs: Mapping[str, Path], context: Context, first: int
+        self, stage: Scoring, recipe: Recipe, inputs: Mapping[str, Path], context: Context, first: int, mates: Mates
     ) -> Generator[Batch, None, None]:
-        recipe = dataclasses.replace(stage.recipe, global_batch=stage.recipe.batch_per_gpu)
+        recipe = dataclasses.replace(recipe, global_batch=recipe.batch_per_gpu)
         alone = dataclasses.replace(context, topology=Topology())
-        stream = Prepared(inputs[stage.data.key]).train_stream(recipe, stage.seed, alone)
+        stream = Prepared(inputs[stage.data.key]).train_stream(recipe, stage.seed, alone, mates)
         for epoch in itertools.count(first):
             with closing(stream.epoch(epoch)) as batches:
                 yield from batches
+
+
+def early_batches(
+    stage: EarlyScoring, inputs: Mapping[str, Path], context: Context, mates: Mates = "none"
+) -> ScoringBatches:
+    """The images on which a fresh network is scored: the first of its seed's stream."""
+    return ScoringBatches(stage, _early_recipe(stage), inputs, context, mates=mates)
+
+
+def scoring_objective(
+    stage: EarlyScoring, network: nn.Module, inputs: Mapping[str, Path], context: Context
+) -> Objective:
+    """The loss that says which weights of a fresh network matter; it remembers nothing yet, and is thrown away.
+
+    To a self-distillation method scoring is a course of one epoch on one rank.
+    """
+    if stage.method is None:
+        return CrossEntropy()
+    torch.manual_seed(stage.seed)  # or what a method begins with would depend on what was drawn before
+    images = Prepared(inputs[stage.data.key]).facts.images["train"]
+    objective = SelfDistilled(stage.method, network, Course(_early_recipe(stage), images, stage.network.classes))
+    if objective.learned is not None:
+        objective.learned.to(context.device)
+    return objective
+
+
+def _early_recipe(stage: EarlyScoring) -> Recipe:
+    return Recipe(epochs=1, augment=stage.augment, global_batch=stage.batch, batch_per_gpu=stage.batch)

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, ClassVar
 
 from harness.choices import require_choices
 from harness.context import Context
-from harness.contracts import Criterion, Model
+from harness.contracts import Criterion
 from harness.errors import UserError
-from harness.pruning.scope import Scope, n_of_m, require_sparsity
+from harness.pruning.scope import Scope, require_sparsity
 from harness.recipe import Recipe
 from harness.spec import Json, Stage, added_field
 from harness.stages.prepare import Prepare
@@ -32,14 +32,13 @@ if TYPE_CHECKING:
 class Prune(Stage):
     """Unstructured pruning up to `sparsity` in all, then `recipe` from its first learning rate on.
 
-    On a dense network this is one-shot; on a pruned one it is the next round; on an architecture, which is built under
-    `seed`, it is pruning at initialisation.
+    On a dense network this is one-shot, on a pruned one it is the next round.
     """
 
     version: ClassVar[int] = 2  # running statistics move once a step, not once a micro-batch
     ranks: ClassVar[str] = "all"
 
-    network: Stage | Model
+    network: Stage
     criterion: Criterion
     sparsity: float
     """Share of all prunable weights that is zero afterwards, earlier rounds included; under n:m, of the layers whose
@@ -48,8 +47,6 @@ class Prune(Stage):
     recipe: Recipe
     seed: int = 0
     scope: Scope = added_field(default="global", neutral="global")
-    iterations: int = added_field(default=1, neutral=1)
-    """Scores and removals before training; the share that is left falls by the same factor in each."""
     layers_like: Stage | None = added_field(default=None, neutral=None)
     """Each layer loses as many weights as it has lost in this network; the criterion decides which."""
     rewind_to: Stage | None = added_field(default=None, neutral=None)
@@ -58,14 +55,8 @@ class Prune(Stage):
     def __post_init__(self) -> None:
         require_choices(self)
         require_sparsity(self.sparsity, self.scope)
-        if self.iterations < 1:
-            raise UserError(f"iterations {self.iterations} of pruning are none: at least 1")
-        if self.iterations > 1 and n_of_m(self.scope):
-            raise UserError(
-                f"scope {self.scope!r} has one sparsity only, so nothing can rise to it: iterations must be 1"
-            )
-        if self.layers_like is not None and (self.iterations, self.scope) != (1, "global"):
-            raise UserError("layers_like says how much each layer loses: leave scope and iterations as they are")
+        if self.layers_like is not None and self.scope != "global":
+            raise UserError("layers_like says how much each layer loses: leave scope as it is")
         early = getattr(self.rewind_to, "recipe", None)
         if early is not None and early.end != self.recipe.first_epoch:
             raise UserError(
@@ -89,7 +80,7 @@ class Prune(Stage):
         place(network, context.device, channels_last=self.recipe.channels_last)
         objective = CrossEntropy(self.recipe.label_smoothing)
         before = starting_masks(self.network, network)
-        with ScoringBatches(self, inputs, context) as batches:
+        with ScoringBatches(self, self.recipe, inputs, context) as batches:
             masks = decided_masks(lambda: self._masks(network, before, batches, objective, inputs), context)
         if self.rewind_to is not None:
             self._rewind(network, architecture, inputs[self.rewind_to.key])
@@ -107,24 +98,16 @@ class Prune(Stage):
         objective: "Objective",
         inputs: Mapping[str, Path],
     ) -> "Masks":
-        """Choose what goes besides what `masks` removed; the network loses it, iteration by iteration."""
-        from harness.engine.group import same_on_all_ranks
+        """Choose what goes besides what `masks` removed."""
         from harness.network import read_network
         from harness.pruning.allocation import allocated_masks, masks_with_counts
-        from harness.pruning.mask import apply, kept, masks_of
+        from harness.pruning.mask import removed_from
 
-        if self.layers_like is not None:
-            like = masks_of(read_network(inputs[self.layers_like.key], self.recipe.augment.size))
-            removed = {name: int((~mask).count_nonzero()) for name, mask in like.items()}
-            return masks_with_counts(self.criterion.score(network, batches, objective), removed, masks)
-        dense = sum(kept(masks).values()) / sum(mask.numel() for mask in masks.values())
-        for iteration in range(1, self.iterations + 1):
-            left = dense * ((1 - self.sparsity) / dense) ** (iteration / self.iterations)
-            sparsity = self.sparsity if iteration == self.iterations else 1 - left
-            masks = allocated_masks(self.criterion.score(network, batches, objective), sparsity, self.scope, masks)
-            same_on_all_ranks(masks.values())
-            apply(network, masks)
-        return masks
+        scores = self.criterion.score(network, batches, objective)
+        if self.layers_like is None:
+            return allocated_masks(scores, self.sparsity, self.scope, masks)
+        like = read_network(inputs[self.layers_like.key], self.recipe.augment.size)
+        return masks_with_counts(scores, removed_from(like), masks)
 
     def _rewind(self, network: "nn.Module", architecture: "Architecture", folder: Path) -> None:
         from harness.network import read_architecture, read_network

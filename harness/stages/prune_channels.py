@@ -4,8 +4,7 @@ Lives here: the stage. Must not: the dependency graph (`harness.pruning.channel`
 (`harness.pruning.channel_search`).
 """
 
-import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -13,21 +12,17 @@ from typing import TYPE_CHECKING, ClassVar
 
 from harness.choices import require_choices
 from harness.context import Context
-from harness.errors import StageError, UserError
+from harness.errors import UserError
 from harness.pruning.reduction import ChannelScope, Importance, Measure, require_reduction
 from harness.recipe import Recipe
 from harness.spec import Json, Stage, added_field
 from harness.stages.prepare import Prepare
-from harness.store import replace_file
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from harness.contracts import Objective
     from harness.network import Architecture
-
-CHOICE = "channels.json"
-"""In `context.unfinished`: what was chosen, for later attempts."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +64,7 @@ class PruneChannels(Stage):
         from harness.objective import CrossEntropy
         from harness.pruning.channel import replay
         from harness.pruning.mask import masks_of
+        from harness.stages._decided import decided_channels
         from harness.stages._fit import fit
 
         torch.manual_seed(self.seed)
@@ -78,7 +74,7 @@ class PruneChannels(Stage):
         network = place(read_network(folder, size), context.device, channels_last=False)
         example = torch.zeros(1, 3, size, size, device=context.device)
         objective = CrossEntropy(self.recipe.label_smoothing)
-        choice = _decided(lambda: self._choose(network, example, objective, inputs, context), context)
+        choice = decided_channels(lambda: self._choose(network, example, objective, inputs, context), context)
         record, reached = choice["record"], choice["reached"]
         context.journal.write("reduced", measure=self.measure, wanted=self.reduction, reached=reached)
         replay(network, record, example)
@@ -112,7 +108,7 @@ class PruneChannels(Stage):
         from harness.stages._scoring import ScoringBatches
 
         try:
-            with ScoringBatches(self, inputs, context) as batches:
+            with ScoringBatches(self, self.recipe, inputs, context) as batches:
                 if self.importance == "taylor":
                     add_loss_gradients(network, islice(batches, self.scoring_batches), objective)
             scores = score_channels(network, example, self.importance)
@@ -122,41 +118,3 @@ class PruneChannels(Stage):
             network, example, scores, self.reduction, measure=self.measure, scope=self.scope, round_to=self.round_to
         )
         return {"record": record, "reached": reached, "images": batches.images}
-
-
-def _decided(choose: Callable[[], dict[str, Json]], context: Context) -> dict[str, Json]:
-    """What an earlier attempt has left, else what `choose` says: rank 0's, on all ranks, left for the next attempt.
-
-    Every rank chooses, for none may wait long; but clocks and GPUs differ, so rank 0's outcome counts, be it an error.
-    """
-    from harness.engine.group import from_rank_0
-
-    path = context.unfinished / CHOICE
-    try:
-        outcome = _left(path)
-        if outcome is None:
-            outcome = choose()
-            if context.topology.leads:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                replace_file(path, json.dumps(outcome))
-    except UserError as error:
-        outcome = {"wrong": str(error)}
-    except (StageError, OSError) as error:
-        outcome = {"failed": str(error)}
-    outcome = from_rank_0(outcome)
-    if "wrong" in outcome:
-        raise UserError(outcome["wrong"])
-    if "failed" in outcome:
-        raise StageError(outcome["failed"])
-    return outcome
-
-
-def _left(path: Path) -> dict[str, Json] | None:
-    """What an earlier attempt has chosen."""
-    if not path.exists():
-        return None
-    try:
-        choice: dict[str, Json] = json.loads(path.read_text())
-    except ValueError as error:
-        raise UserError(f"{path} is damaged ({error}): delete its folder and run the same command again") from error
-    return choice

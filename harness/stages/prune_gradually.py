@@ -75,7 +75,7 @@ class PruneGradually(Stage):
 
         def choose(sparsity: float, masks: Masks, update: int) -> Masks:
             nonlocal scored
-            with ScoringBatches(self, inputs, context, first=update // updates) as batches:
+            with ScoringBatches(self, self.recipe, inputs, context, first=update // updates) as batches:
                 scores = self.criterion.score(network, batches, objective)
             scored += batches.images
             return allocated_masks(scores, sparsity, self.scope, masks)

@@ -13,7 +13,7 @@ from harness.batch import Batch
 from harness.contracts import FeatureDistillation, Objective
 from harness.errors import UserError
 from harness.models.resnet import ResNet
-from harness.objective import Distilled, FeatureDistilled, LiveTeacher, total
+from harness.objective import Distilled, FeatureDistilled, LiveTeacher, loss, total
 from harness.spec import encode, model_from_json
 from harness.taps import Outputs, Taps
 
@@ -54,7 +54,7 @@ def test_there_are_methods_of_both_kinds() -> None:
 def test_terms_are_finite_scalars(method: Any, pair: tuple[nn.Module, nn.Module]) -> None:
     objective = objective_of(method, *pair)
     for _ in range(2):  # what is remembered of the first step takes part in the second
-        terms = objective(pair[0](IMAGES), BATCH)
+        terms = objective.terms(pair[0], BATCH, objective.given(pair[0], BATCH))
         assert len(terms) >= 2
         for term in terms.values():
             assert term.shape == ()
@@ -67,7 +67,7 @@ def test_gradients_reach_the_student_and_all_that_is_learned_beside_it(
 ) -> None:
     student, teacher = pair
     objective = objective_of(method, student, teacher)
-    total(objective(student(IMAGES), BATCH)).backward()
+    loss(objective, student, BATCH).backward()
     learned = [] if objective.learned is None else list(objective.learned.parameters())
     for parameter in (*student.parameters(), *learned):
         assert parameter.grad is not None and parameter.grad.isfinite().all()
@@ -76,7 +76,8 @@ def test_gradients_reach_the_student_and_all_that_is_learned_beside_it(
 
 def test_the_teacher_tells_in_the_students_gradient(method: Any, pair: tuple[nn.Module, nn.Module]) -> None:
     student, teacher = pair
-    terms = objective_of(method, student, teacher)(student(IMAGES), BATCH)
+    objective = objective_of(method, student, teacher)
+    terms = objective.terms(student, BATCH, objective.given(student, BATCH))
     total({name: term for name, term in terms.items() if name != "ce"}).backward()
     first = next(student.parameters()).grad
     assert first is not None and first.abs().max() > 0

@@ -5,7 +5,7 @@ import sys
 
 from harness import plugins
 
-KINDS = ("models", "criteria", "distillation")
+KINDS = ("models", "criteria", "distillation", "self_distillation")
 
 
 def test_no_spec_file_imports_torch() -> None:

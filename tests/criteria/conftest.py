@@ -16,6 +16,20 @@ def perceptron() -> nn.Sequential:
 
 
 @pytest.fixture
+def smooth() -> nn.Sequential:
+    """Images (n, 3, 2, 2) -> logits (n, 3) = W2 tanh(W1 x + b1) + b2: it has a curvature everywhere."""
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Flatten(), nn.Linear(12, 5), nn.Tanh(), nn.Linear(5, 3)).double()
+
+
+@pytest.fixture
+def dropping(smooth: nn.Sequential) -> nn.Sequential:
+    """The smooth one with dropout before its last layer."""
+    *body, head = smooth.children()
+    return nn.Sequential(*body, nn.Dropout(0.4), head)
+
+
+@pytest.fixture
 def convnet() -> nn.Sequential:
     """Convolution, BatchNorm with a past, classifier; images (n, 3, 2, 2) -> logits (n, 3)."""
     torch.manual_seed(0)

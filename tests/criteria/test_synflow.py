@@ -7,8 +7,10 @@ from torch import nn
 from harness.batch import Batch
 from harness.criteria.synflow import SynFlow
 from harness.errors import StageError
+from harness.models.vgg import VGG
 from harness.objective import CrossEntropy
 from harness.pruning import mask
+from harness.pruning.allocation import allocated_masks
 from harness.pruning.mask import prunable
 
 
@@ -78,3 +80,16 @@ def test_a_network_with_an_empty_layer_is_refused(perceptron: nn.Sequential, bat
     mask.apply(perceptron, {"1.weight": torch.zeros(5, 12).bool()})
     with pytest.raises(StageError, match="no flow reaches the outputs"):
         SynFlow().score(perceptron, batches, CrossEntropy())
+
+
+@pytest.mark.parametrize(("iterations", "collapses"), [(1, True), (100, False)])
+def test_layers_are_emptied_at_once_but_not_little_by_little(iterations: int, collapses: bool) -> None:
+    torch.manual_seed(0)
+    network = VGG(blocks=((8,), (16,), (32, 32, 32), (64, 64, 64), (64, 64, 64)), classes=10).build()
+    batch = Batch(torch.empty(1, 3, 16, 16), torch.zeros(1, dtype=torch.int64), torch.arange(1))
+    masks = mask.all_kept(network)
+    for iteration in range(1, iterations + 1):
+        scores = SynFlow().score(network, [batch], CrossEntropy())
+        masks = allocated_masks(scores, 1 - 0.02 ** (iteration / iterations), "global", masks)
+        mask.apply(network, masks)
+    assert (min(mask.kept(masks).values()) == 0) == collapses

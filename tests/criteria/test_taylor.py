@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from harness.batch import Batch
+from harness.contracts import Forward, Given
 from harness.criteria.taylor import Taylor
 from harness.objective import CrossEntropy
 from harness.pruning.mask import prunable
@@ -15,8 +16,8 @@ from tests.criteria import by_hand
 class Scaled(CrossEntropy):
     """The loss of a network that is nearly always right."""
 
-    def __call__(self, logits: Tensor, batch: Batch) -> dict[str, Tensor]:
-        return {"ce": super().__call__(logits, batch)["ce"] * 1e-20}
+    def terms(self, network: Forward, batch: Batch, given: Given) -> dict[str, Tensor]:
+        return {"ce": super().terms(network, batch, given)["ce"] * 1e-20}
 
 
 def test_the_score_is_the_first_order_change_squared_batch_by_batch(

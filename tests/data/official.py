@@ -13,6 +13,7 @@ from PIL import Image
 from torchvision import datasets
 
 TINY_IDS = [f"n{number:08}" for number in range(200)]
+BIRDS = [f"{number:03}.Bird_{number}" for number in range(1, 201)]
 
 
 def cifar(root: Path, patch: pytest.MonkeyPatch, name: str, batches: list[str], key: str, classes: int) -> None:
@@ -73,6 +74,25 @@ def tiny_imagenet(root: Path, patch: pytest.MonkeyPatch) -> None:
     (home / "val" / "val_annotations.txt").write_text("".join(lines))
 
 
+def cub200(root: Path, patch: pytest.MonkeyPatch) -> None:
+    """One training and one test photo of each class, in turn the first; the first of all is grey."""
+    home = root / "CUB_200_2011"
+    images, labels, split, boxes = [], [], [], []
+    for label, name in enumerate(BIRDS):
+        for place in range(2):
+            number = 2 * label + place + 1
+            _picture(home / "images" / name / f"Bird_{number:04}.jpg", 24, number, "L" if number == 1 else "RGB")
+            images.append(f"{number} {name}/Bird_{number:04}.jpg\n")
+            labels.append(f"{number} {label + 1}\n")
+            split.append(f"{number} {(label + place + 1) % 2}\n")
+            boxes.append(f"{number} 1.0 2.0 20.0 10.0\n")
+    (home / "images.txt").write_text("".join(images))
+    (home / "image_class_labels.txt").write_text("".join(labels))
+    (home / "train_test_split.txt").write_text("".join(split))
+    (home / "bounding_boxes.txt").write_text("".join(boxes))
+    (home / "classes.txt").write_text("".join(f"{label + 1} {name}\n" for label, name in enumerate(BIRDS)))
+
+
 def image_folder(root: Path, patch: pytest.MonkeyPatch) -> None:
     """Two training images of each of two classes, and one of validation."""
     for split, count in (("train", 2), ("val", 1)):
@@ -88,6 +108,7 @@ def digits(root: Path, patch: pytest.MonkeyPatch) -> None:
 MAKERS: dict[str, Callable[[Path, pytest.MonkeyPatch], None]] = {
     "cifar10": cifar10,
     "cifar100": cifar100,
+    "cub200": cub200,
     "digits": digits,
     "fashion_mnist": fashion_mnist,
     "image_folder": image_folder,

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from harness.data.digits import Digits
 from harness.data.image_folder import ImageFolder
 from tests.data.streams import AUGMENTS, RESIZED, joined, mates, noise, same, train_stream
 
-KINDS = ["view", "class"]
+KINDS = ["class", "previous"]
 ALL: dict[str, Any] = {"global_batch": 360, "batch_per_gpu": 60}
 
 
@@ -53,11 +54,10 @@ def test_same_pairs_at_any_number_of_workers_and_ranks_and_after_a_restart(mixed
     assert same(whole[4:], list(train_stream(mixed_file, RESIZED, mates=kind).epoch(2, first_step=1)))
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_mates_have_a_crop_and_flip_of_their_own(digits_file: Path, kind: str) -> None:
+def test_mates_have_a_crop_and_flip_of_their_own(digits_file: Path) -> None:
     """Drawn for the first image of the pair, whichever sample the mate is: against numpy."""
     digits = Digits().split("val", None)
-    pairs = list(train_stream(digits_file, mates=kind, seed=9, **ALL).epoch(4))
+    pairs = list(train_stream(digits_file, mates="class", seed=9, **ALL).epoch(4))
     firsts = joined(pairs)[2].tolist()
     for first, image, label, number in zip(firsts, *joined(mates(pairs)), strict=True):
         original = digits[int(number)][0]
@@ -85,11 +85,38 @@ def test_a_mate_is_cropped_within_its_own_borders(photos: Path, folder: ImageFol
         assert np.abs(image.permute(1, 2, 0).numpy() - expected).max() <= 1
 
 
-def test_two_views_are_of_the_same_sample_and_differ(digits_file: Path) -> None:
-    pairs = list(train_stream(digits_file, mates="view", **ALL).epoch(0))
-    one, two = joined(pairs), joined(mates(pairs))
-    assert torch.equal(one[1], two[1]) and torch.equal(one[2], two[2])
-    assert sum(not torch.equal(a, b) for a, b in zip(one[0], two[0], strict=True)) > 0.95 * 360
+def test_previous_images_come_again_in_another_view(digits_file: Path) -> None:
+    """What the update before saw in the same place, drawn as second images of their own epoch: against numpy."""
+    digits = Digits().split("val", None)
+    stream = train_stream(digits_file, mates="previous", seed=9, global_batch=72, batch_per_gpu=36)
+    before, now = list(stream.epoch(3)), list(stream.epoch(4))
+    line, epochs = [*before, *now], [3] * len(before) + [4] * len(now)
+    for place in range(len(before), len(line)):
+        seen, again = line[place - 2], line[place].mates  # two micro-batches make an update
+        assert again is not None
+        assert torch.equal(again.indices, seen.indices) and torch.equal(again.labels, seen.labels)
+        assert sum(torch.equal(one, two) for one, two in zip(again.images, seen.images, strict=True)) < 4
+        for number, image in zip(again.indices.tolist()[:3], again.images, strict=False):
+            epoch = epochs[place - 2]
+            top, left = (int(uniform(9, epoch, MATE, purpose, number)[0] * 9) for purpose in (TOP, LEFT))
+            expected = np.pad(digits[number][0], ((4, 4), (4, 4), (0, 0)))[top : top + 32, left : left + 32]
+            if uniform(9, epoch, MATE, FLIP, number)[0] < 0.5:
+                expected = expected[:, ::-1]
+            assert np.array_equal(image.permute(1, 2, 0).numpy(), expected)
+
+
+@pytest.mark.parametrize("first_epoch", [0, 2])
+def test_before_the_first_update_there_are_no_previous_images(mixed_file: Path, first_epoch: int) -> None:
+    stream = train_stream(mixed_file, mates="previous", first_epoch=first_epoch, augment=RESIZED)
+    first, *others = list(stream.epoch(first_epoch))[::4]  # the first micro-batch of every update
+    assert first.mates is None and all(batch.mates is not None for batch in others)
+    assert next(stream.epoch(first_epoch + 1)).mates is not None
+
+
+def test_previous_images_have_the_size_of_the_epoch_they_come_back_in(mixed_file: Path) -> None:
+    growing = train_stream(mixed_file, replace(RESIZED, sizes=((1, 24),)), mates="previous")
+    first = next(growing.epoch(1))
+    assert first.mates is not None and first.mates.images.shape == first.images.shape == (2, 3, 24, 24)
 
 
 def test_classmates_share_the_label_and_change_with_the_epoch(digits_file: Path) -> None:
@@ -142,4 +169,4 @@ def test_pinned_mates(noise_file: Path) -> None:
         pairs = list(train_stream(noise_file, Augment(crop="pad", size=24), mates=kind, global_batch=20).epoch(1))
         images, _, indices = joined(mates(pairs))
         digest.update(images.to(torch.uint8).numpy().tobytes() + indices.numpy().astype("<i8").tobytes())
-    assert digest.hexdigest() == "0b0dcf821ef2cb31594e32dbb21426fac696bfe272a1a018bb8c718b81907315"
+    assert digest.hexdigest() == "bb9938fa7b25df87e32e379509cd314f8d08fce42090ba6076f3de2348fc9a73"

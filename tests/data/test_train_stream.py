@@ -117,11 +117,11 @@ def test_pinned_pixels(store: Callable[..., Path]) -> None:
 
 
 def test_images_grow_with_the_epochs(mixed_file: Path) -> None:
-    growing = train_stream(mixed_file, replace(RESIZED, sizes=((1, 24), (3, 48))), mates="view")
+    growing = train_stream(mixed_file, replace(RESIZED, sizes=((1, 24), (3, 48))), mates="class")
     for epoch, side in enumerate((40, 24, 24, 48, 48)):
         batches = list(growing.epoch(epoch))
         assert {batch.images.shape for batch in batches} == {(2, 3, side, side)}
-        assert same(batches, list(train_stream(mixed_file, replace(RESIZED, size=side), mates="view").epoch(epoch)))
+        assert same(batches, list(train_stream(mixed_file, replace(RESIZED, size=side), mates="class").epoch(epoch)))
 
 
 def test_images_are_normalised_and_laid_out_as_asked(digits_file: Path) -> None:

@@ -13,13 +13,18 @@ import torch
 from safetensors.torch import load_file
 
 from harness.checkpoint import TENSORS
+from harness.criteria.prospr import ProsPr
 from harness.data.augment import Augment
 from harness.data.digits import Digits
 from harness.models.vgg import VGG
 from harness.network import WEIGHTS
 from harness.recipe import Recipe
+from harness.self_distillation.dlb import DLB
+from harness.self_distillation.ps_kd import PSKD
 from harness.spec import Stage
 from harness.stages.prepare import Prepare
+from harness.stages.prune_early import PruneEarly
+from harness.stages.self_distill import SelfDistill
 from harness.stages.train import Train
 from harness.store import Store
 from tests.distributed.ranks import Rank, run_ranks, start_ranks
@@ -37,7 +42,12 @@ RECIPE = Recipe(
 """44 steps an epoch; checkpoints in the middle and at the end of each. One, two and four ranks share a global batch."""
 ZERO0 = Train(network=VGG(blocks=((4,), (8,)), classes=10), data=DATA, recipe=RECIPE)
 ZERO1 = replace(ZERO0, recipe=replace(RECIPE, zero_stage=1))
-PLAN: list[Stage] = [DATA, ZERO0, ZERO1]
+TINY, PLAIN = VGG(blocks=((4,), (8,)), classes=10), replace(RECIPE, ema_decay=0.0)
+BEGUN = PruneEarly(network=TINY, criterion=ProsPr(), sparsity=0.5, method=DLB(), data=DATA, augment=RECIPE.augment)
+HISTORY = SelfDistill(network=TINY, method=PSKD(), data=DATA, recipe=PLAIN)
+LAST_BATCH = SelfDistill(network=BEGUN, method=DLB(), data=DATA, recipe=PLAIN)
+TRAININGS = {"zero 0": ZERO0, "zero 1": ZERO1, "PS-KD": HISTORY, "DLB on a pruned network": LAST_BATCH}
+PLAN: list[Stage] = [DATA, BEGUN, *TRAININGS.values()]
 OFTEN = ("--checkpoint-minutes", "0.00001")
 
 
@@ -47,7 +57,7 @@ def stores(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Store]:
     root = tmp_path_factory.mktemp("stores")
     stores = {name: Store(root / name) for name in ("undisturbed", "1", "2", "4")}
     run(stores["undisturbed"], 2)
-    for stage in (ZERO0, ZERO1):
+    for stage in TRAININGS.values():
         kill_in_mid_training(stores["2"], stage)
     for other in ("1", "4"):
         shutil.copytree(stores["2"].root, stores[other].root)
@@ -63,7 +73,7 @@ def run(store: Store, world: int) -> None:
 
 def kill_in_mid_training(store: Store, stage: Stage) -> None:
     """At a random step after a random checkpoint."""
-    ranks = start_ranks([DATA, stage], store, 2, *OFTEN)
+    ranks = start_ranks([DATA, BEGUN, stage], store, 2, *OFTEN)
     await_checkpoint(store, stage, ranks[0], updates=random.choice([25, 44]))
     time.sleep(random.uniform(0, 0.05))
     for rank in ranks:
@@ -91,7 +101,7 @@ def resumed_at(store: Store, stage: Stage) -> list[str]:
     return [line for line in store.journal_path(stage.key).read_text().splitlines() if '"resumed"' in line]
 
 
-@pytest.mark.parametrize("stage", [ZERO0, ZERO1], ids=["zero 0", "zero 1"])
+@pytest.mark.parametrize("stage", TRAININGS.values(), ids=TRAININGS)
 def test_bit_for_bit_on_as_many_ranks(stores: dict[str, Store], stage: Stage) -> None:
     assert len(resumed_at(stores["2"], stage)) == 1
     assert resumed_at(stores["undisturbed"], stage) == []
@@ -105,7 +115,7 @@ def test_bit_for_bit_on_as_many_ranks(stores: dict[str, Store], stage: Stage) ->
     assert made["device_seconds"] > made["seconds"] * made["ranks"], "the first attempt's training is counted too"
 
 
-@pytest.mark.parametrize("stage", [ZERO0, ZERO1], ids=["zero 0", "zero 1"])
+@pytest.mark.parametrize("stage", TRAININGS.values(), ids=TRAININGS)
 @pytest.mark.parametrize("world", ["1", "4"])
 def test_to_rounding_on_half_or_twice_as_many(stores: dict[str, Store], stage: Stage, world: str) -> None:
     """BatchNorm's running statistics too, although ranks then see other micro-batches."""

@@ -21,9 +21,11 @@ from harness.recipe import Recipe
 from harness.row import Row, from_json, to_json
 from harness.spec import Stage
 from harness.stages.evaluate import Evaluate
+from harness.stages.inspect import Inspect
 from harness.stages.prepare import Prepare
 from harness.stages.pretrained import Pretrained
 from harness.stages.prune import Prune
+from harness.stages.prune_early import PruneEarly
 from harness.stages.smoothing import Smoothing
 from harness.stages.student import Student
 from harness.stages.train import Train
@@ -42,6 +44,7 @@ LEARNT = SEEN | {
     "confidence": 0.99, "entropy": 0.05, "nll": 0.08, "ece": 0.01, "margin": 0.97, "logit_std": 3.5,
 }  # fmt: skip
 """What is seen on training images: a network is right more often, and surer of it."""
+LAYERS = [["stem.weight", 10, 20], ["head.weight", 5, 10]]
 MADE = {
     "ranks": 4,
     "seconds": 20.0,
@@ -70,6 +73,7 @@ def two_teachers(seed: int) -> Suite:
                 evaluate=Evaluate(network=pruned, data=DATA, size=32, teacher=dense),
                 train=Evaluate(network=pruned, data=DATA, size=32, split="train"),
                 smoothing=Smoothing(network=pruned, dense=dense, data=DATA, augment=RECIPE.augment, seed=seed),
+                inspect=Inspect(network=pruned, data=DATA, size=32),
                 against=("dense",),
             ),
         ),
@@ -93,11 +97,13 @@ def store(tmp_path: Path) -> Store:
     store = Store(tmp_path / "store")
     for step in make_plan(SUITE.wanted, store):
         if step.stage.name in ("train", "prune"):
-            finish(store, step.stage, image_passes=1437)
+            finish(store, step.stage, image_passes=1437, losses=[2.5, 1.25])
         elif step.stage.name == "prepare":
             finish(store, step.stage)
         elif step.stage.name == "smoothing":
             finish(store, step.stage, smoothing={"1": 0.01, "10": 0.2}, share={"1": 0.3, "10": 0.4})
+        elif step.stage.name == "inspect":
+            finish(store, step.stage, layers=LAYERS, within=3.0, between=1.0, compactness=0.25)
     return store
 
 
@@ -129,6 +135,7 @@ def test_every_seed_of_every_entry_has_a_row_in_the_order_of_the_suite(store: St
     assert (dense.top1, dense.top5, dense.top1_low, dense.top1_high) == (91.5, 99.0, 89.6087, 93.0737)
     assert (dense.promised, dense.source, dense.protocol, dense.epoch_rule) == (90.0, "a paper", "toys", "last")
     assert (dense.train_top1, dense.train_nll, dense.gap, dense.agreement, dense.smoothing) == (None,) * 5
+    assert (dense.compactness, dense.layers, dense.gradient_flow) == (None,) * 3
 
 
 def test_an_entry_may_ask_for_more_than_accuracy(store: Store, results: Path) -> None:
@@ -141,6 +148,7 @@ def test_an_entry_may_ask_for_more_than_accuracy(store: Store, results: Path) ->
     assert (row.confidence, row.nll) == (0.9, 0.3)
     assert (row.smoothing, row.smoothing_share) == (0.01, 0.3)
     assert (row.smoothing_t10, row.smoothing_share_t10) == (0.2, 0.4)
+    assert (row.compactness, row.layers, row.losses) == (0.25, LAYERS, [2.5, 1.25])
     assert (row.against, row.teacher_nonzeros) == (["dense"], None)
 
 
@@ -182,6 +190,19 @@ def test_published_weights_are_listed_with_nothing_spent(store: Store, results: 
     assert (row.image_passes, row.device_seconds) == (1437, 80.0)
 
 
+def test_a_network_pruned_at_initialisation_tells_what_that_did_to_its_gradient(store: Store, results: Path) -> None:
+    model = VGG(blocks=((4,),), classes=10)
+    early = PruneEarly(network=model, criterion=Magnitude(), sparsity=0.5, data=DATA, augment=RECIPE.augment)
+    network = Train(network=early, data=DATA, recipe=RECIPE)
+    entry = Entry(name="early", evaluate=Evaluate(network=network, data=DATA, size=32))
+    finish(store, early, gradient_flow=0.75)
+    finish(store, network, image_passes=1437)
+    evaluate(store, entry)
+    assert collect("toy", "early", Suite(entries=(entry,)), store, results) == 0
+    (row,) = read_rows("toy", "early", {entry.evaluate.key}, results)
+    assert (row.gradient_flow, row.losses) == (0.75, None)
+
+
 def test_suites_that_share_a_network_have_a_row_each(store: Store, results: Path) -> None:
     for entry in SUITE.entries:
         evaluate(store, entry)
@@ -199,6 +220,11 @@ def test_there_is_no_row_before_all_stages_of_an_entry_are_done(store: Store, re
     assert not results.exists()
     assert PRUNED.train is not None
     finish(store, PRUNED.train, **SEEN, seed=0)
+    assert PRUNED.inspect is not None
+    manifest = store.artefact(PRUNED.inspect) / "manifest.json"
+    manifest.rename(manifest.with_name("aside"))
+    assert collect("toy", "full", SUITE, store, results) == 4
+    manifest.with_name("aside").rename(manifest)
     assert collect("toy", "full", SUITE, store, results) == 3
 
 

@@ -37,6 +37,9 @@ def test_whatever_was_measured_tells_how_sure_it_is() -> None:
     assert (line["nll"], line["nll_sd"]) == (0.4, 0.1)
     assert (line["nll_low"], line["nll_high"]) == (0.151586, 0.648414)
     assert (line["train_nll"], line["train_nll_sd"], line["train_nll_low"]) == (0.1, 0.0, None)
+    (line,) = summarise(with_values(DENSE, compactness=[0.3, 0.4, 0.5], gradient_flow=[1.0, 1.5, 2.0]))
+    assert (line["compactness"], line["compactness_sd"]) == (0.4, 0.1)
+    assert (line["gradient_flow"], line["gradient_flow_sd"]) == (1.5, 0.5)
     assert (line["agreement"], line["agreement_sd"], line["agreement_low"]) == (None, None, None)
     assert not {"parameters_sd", "macs_low", "device_seconds_sd"} & set(line)
 

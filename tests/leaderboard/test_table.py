@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from harness.errors import UserError
+from harness.leaderboard.figures import to_svgs
 from harness.leaderboard.table import footer, to_csv, to_files, to_markdown, to_text, write_tables
 from harness.row import Row
 from tests.leaderboard.toy import ROW, over_seeds, with_values
@@ -41,6 +42,12 @@ def test_another_suite_has_tables_of_its_own(tmp_path: Path) -> None:
     )
 
 
+def test_figures_lie_beside_the_tables(tmp_path: Path) -> None:
+    rows = with_values(SEEDS, losses=[[2.0, 1.0]] * 6)
+    assert write_tables("toy", "smoke", rows, tmp_path, default_suite="full")[-1] == tmp_path / "toy-smoke-loss.svg"
+    assert (tmp_path / "toy-smoke-loss.svg").read_text() == to_svgs(rows)["-loss.svg"]
+
+
 def test_a_table_of_nothing_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"no rows of toy \(full\) .* launch it first"):
         write_tables("toy", "full", [], tmp_path, default_suite="full")
@@ -48,7 +55,7 @@ def test_a_table_of_nothing_is_refused(tmp_path: Path) -> None:
 
 def test_the_csv_holds_every_field_and_blanks_for_what_is_not_established() -> None:
     first, second = csv.DictReader(io.StringIO(to_csv([ROW, LATER])))
-    nested = {"versions", "stages"}
+    nested = {"versions", "stages", "layers", "losses"}
     assert set(first) == {f.name for f in dataclasses.fields(Row)} - nested | {"version_torch", "version_python"}
     assert (first["promised"], first["git_hash"], first["version_torch"]) == ("", "", "2.13.0")
     assert (second["promised"], second["n"], second["nonzeros"]) == ("92.0", "1000", "1234")
@@ -129,6 +136,17 @@ def test_what_they_say_of_images_they_have_learnt_is_another() -> None:
     assert dense == "| dense | 96.75 ± 1.86 | 5.75 ± 0.62 | 0.0600 ± 0.0248 |  |"
     assert other == "| a \\| b | 95.58 ± 2.51 | 2.75 ± 0.62 |  | 0.0100 |"
     assert "on training images" not in to_markdown(SEEDS)
+
+
+def test_what_a_network_is_like_inside_stands_with_what_it_says() -> None:
+    inside = {"compactness": [0.4, 0.5, 0.6], "gradient_flow": [0.9, 0.9, 0.9]}
+    held_out, training, _ = to_markdown([*with_values(SEEDS[:3], **inside), *SEEDS[3:]]).split("\n\n")[2:]
+    head, _, dense, other = held_out.splitlines()
+    assert head.endswith("| margin | compactness ↑ | agreement % |")
+    assert dense.endswith("| 0.8000 | 0.5000 ± 0.2484 |  |")
+    assert other.endswith("| 0.8000 |  | 95.00 |")
+    assert training.splitlines()[0] == "| entry, on training images | gradient flow |"
+    assert training.splitlines()[2] == "| dense | 0.9000 |"
 
 
 def test_where_entries_keep_other_epochs_each_tells_its_own() -> None:

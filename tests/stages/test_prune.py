@@ -1,4 +1,4 @@
-"""Weights that go in rounds, at once, at the beginning or with layers as another network has them."""
+"""Weights that go in rounds, at once, or with layers as another network has them."""
 
 from dataclasses import replace
 from typing import Any
@@ -12,7 +12,6 @@ from harness.cost import nonzeros
 from harness.criteria.magnitude import Magnitude
 from harness.criteria.random import Random
 from harness.criteria.snip import Snip
-from harness.criteria.synflow import SynFlow
 from harness.data.augment import Augment
 from harness.data.digits import Digits
 from harness.errors import UserError
@@ -132,24 +131,6 @@ def test_two_of_four_neighbours_stay(store: Store) -> None:
     assert not follows_n_m(weights(store, AT_ONCE)["features.4.weight"], 2, 4)
 
 
-def test_pruned_at_initialisation_nothing_was_trained_before(store: Store) -> None:
-    stage = Prune(network=SPEC, criterion=SynFlow(), sparsity=0.9, iterations=20, data=DATA, recipe=STILL)
-    (payload,) = run(store, stage)
-    torch.manual_seed(0)
-    fresh = {name: weight.detach() for name, weight in prunable(SPEC.build()).items()}
-    found = weights(store, stage)
-    for name, weight in found.items():
-        torch.testing.assert_close(weight, fresh[name] * (weight != 0), rtol=0, atol=0)
-    assert min(payload["kept"].values()) > 0, "no layer collapses"
-    assert payload["zeros"] == round(0.9 * payload["prunable"])
-
-
-def test_many_small_removals_are_not_one_large_one(store: Store) -> None:
-    once = Prune(network=SPEC, criterion=SynFlow(), sparsity=0.9, data=DATA, recipe=STILL)
-    one, many = run(store, once, replace(once, iterations=20))
-    assert one["zeros"] == many["zeros"] and one["mask"] != many["mask"]
-
-
 def test_a_criterion_may_look_at_images(store: Store) -> None:
     stage = replace(AT_ONCE, criterion=Snip())
     snip, magnitude = run(store, stage, AT_ONCE)
@@ -234,9 +215,7 @@ def test_rewinding_to_another_architecture_is_refused(store: Store) -> None:
         ({"sparsity": 1.2}, "sparsity 1.2 is not between 0 and 1"),
         ({"scope": "globe"}, "unknown scope 'globe' in Prune: did you mean 'global'?"),
         ({"scope": "2:4", "sparsity": 0.8}, "scope '2:4' removes 0.5 of the weights, not 0.8"),
-        ({"scope": "2:4", "iterations": 2}, "scope '2:4' has one sparsity only"),
-        ({"iterations": 0}, "iterations 0 of pruning are none"),
-        ({"layers_like": DENSE, "scope": "erk"}, "leave scope and iterations as they are"),
+        ({"layers_like": DENSE, "scope": "erk"}, "leave scope as it is"),
     ],
 )
 def test_a_spec_that_means_nothing_is_refused(changes: dict[str, Any], line: str) -> None:

@@ -20,8 +20,9 @@ from harness.pruning.channel import score_channels
 from harness.recipe import Recipe
 from harness.run import run_stages
 from harness.spec import Stage, from_json, to_json
+from harness.stages._decided import CHANNELS
 from harness.stages.prepare import Prepare
-from harness.stages.prune_channels import CHOICE, PruneChannels
+from harness.stages.prune_channels import PruneChannels
 from harness.stages.train import Train
 from harness.store import Store
 from harness.topology import Topology
@@ -125,7 +126,7 @@ def test_a_preempted_stage_goes_on_with_what_it_chose_first(
     ((chosen, network), (chosen_again, network_again)) = trained
     assert chosen_again == chosen
     assert all(map(torch.equal, network.state_dict().values(), network_again.state_dict().values()))
-    (context.unfinished / CHOICE).unlink()
+    (context.unfinished / CHANNELS).unlink()
     TAYLOR.run(inputs, context)
     assert trained[2][0] != chosen, "the second attempt would have chosen the same, so nothing was shown"
 
@@ -140,8 +141,8 @@ def test_a_finished_stage_leaves_no_choice_behind(store: Store) -> None:
 
 def test_a_choice_that_is_damaged_is_named(inputs: Mapping[str, Path], context: Context) -> None:
     context.unfinished.mkdir()
-    (context.unfinished / CHOICE).write_text("{")
-    with pytest.raises(UserError, match=rf"{CHOICE} is damaged .*: delete its folder and run the same command again"):
+    (context.unfinished / CHANNELS).write_text("{")
+    with pytest.raises(UserError, match=rf"{CHANNELS} is damaged .*: delete its folder and run the same command again"):
         HALF.run(inputs, context)
 
 
@@ -154,7 +155,7 @@ def test_what_rank_0_has_chosen_counts_whatever_happens_elsewhere(
     own: Exception | None,
 ) -> None:
     HALF.run(inputs, context)
-    told = json.loads((context.unfinished / CHOICE).read_text())
+    told = json.loads((context.unfinished / CHANNELS).read_text())
     elsewhere = on_rank_1(context, hears=told, monkeypatch=monkeypatch)
     otherwise = failing(own) if own else backwards(score_channels)
     monkeypatch.setattr("harness.pruning.channel.score_channels", otherwise)
