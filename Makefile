@@ -28,7 +28,7 @@ demo: setup ## set up, then run the whole pipeline on the digits set, to a table
 	$(PYTHON) launch/digits.py --executor local
 
 test: slurm check ## set up, with Slurm if possible, then run the checks and all tests
-	$(PYTHON) -m pytest
+	$(PYTHON) -m pytest --numprocesses 2 --dist loadgroup
 
 check: setup ## set up, then run the checks alone: lint, format, types
 	$(PYTHON) -m ruff check

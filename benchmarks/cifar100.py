@@ -4,8 +4,10 @@ Command   python launch/cifar100.py --data DIR                    (DIR holds cif
 Suites    full: all of prune-then-distill; fixed, formed: its paper's two tables; controls; settings: other
           temperatures; patient: five times as long; pruning: the teacher pruned in other ways; synflow; channels;
           methods: other distillation. epsd-full: all of the rest; epsd, epsd-init, epsd-ablation, self-distillation and
-          cost are those of `benchmarks/cifar10.py`. Each also as <suite>-budget: the same in a tenth of the epochs
-Hardware  one GPU a stage is enough; hours not measured yet. A 79 % teacher takes 1,110 epochs; three seeds by default
+          cost are those of `benchmarks/cifar10.py`. Each also as <suite>-budget: the same in a tenth of the epochs. The
+          place to begin with EPSD is epsd-budget
+Hardware  one GPU a stage is enough; full is 151 trainings a seed, epsd-full 257 trainings, most of them of 200 epochs;
+          hours not measured yet. A 79 % teacher takes 1,110 epochs; three seeds by default
 Promise   none: the papers' accuracies are not established here, so the column stays blank
 
 The recipes of prune-then-distill are those of its authors' code: Nesterov SGD with weight decay on all parameters, a
@@ -13,12 +15,14 @@ tenth of the training images held out, best epoch on them for teachers and stude
 Those of EPSD are ours: all training images, last epoch.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from benchmarks.epsd.tables import OURS, small_images
+from benchmarks.epsd.protocol import OURS
+from benchmarks.epsd.small_images import small_images
 from benchmarks.prune_then_distill import tables
 from benchmarks.prune_then_distill.protocol import Protocol, Taught
+from benchmarks.suites.assemble import suites
 from harness.benchmark import Entry
 from harness.contracts import Distillation, FeatureDistillation, Model
 from harness.data.augment import Augment
@@ -117,13 +121,13 @@ def make_tables(seed: int, shorten: Callable[[Recipe], Recipe]) -> dict[str, lis
     }
 
 
-def make_epsd_tables(seed: int, shorten: Callable[[Recipe], Recipe]) -> dict[str, list[Entry]]:
+def make_epsd_tables(seed: int, shorten: Callable[[Recipe], Recipe]) -> dict[str, Sequence[Entry]]:
     """Every table of EPSD."""
     networks: dict[str, Model] = {"ResNet18": ResNet(depth=18, classes=100, stem="cifar"), "VGG19": VGG19}
     return small_images(seed, shorten, data=Prepare(source=Cifar100()), size=32, networks=networks)
 
 
 SUITES = {
-    **tables.suites(make_tables),
-    **tables.suites(make_epsd_tables, whole="epsd-full", recipes=OURS),
+    **suites(make_tables),
+    **suites(make_epsd_tables, whole="epsd-full", recipes=OURS),
 }

@@ -1,30 +1,27 @@
 """EPSD is set beside what differs from it in one part, and shares with that all the rest."""
 
+import importlib
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from benchmarks.epsd.protocol import METHODS, Protocol, recipe
+from benchmarks.epsd.protocol import METHODS
 from benchmarks.epsd.tables import SPARSITIES
 from harness.benchmark import find_suite
 from harness.contracts import SelfDistillation
 from harness.criteria.prospr import ProsPr
 from harness.criteria.random import Random
-from harness.data.augment import Augment
-from harness.data.digits import Digits
-from harness.models.vgg import VGG
-from harness.plan import inputs_first
+from harness.plan import count_trainings, inputs_first
 from harness.recipe import Recipe
-from harness.self_distillation.ps_kd import PSKD
 from harness.spec import Stage
 from harness.stages.distill import Distill
-from harness.stages.prepare import Prepare
 from harness.stages.prune import Prune
 from harness.stages.prune_channels_early import PruneChannelsEarly
 from harness.stages.prune_early import PruneEarly
 from harness.stages.self_distill import SelfDistill
+from harness.stages.student import Student
 from harness.stages.train import Train
 
 WHOLE = {
@@ -111,7 +108,7 @@ def test_every_entry_of_epsd_is_set_beside_all_that_lacks_a_part_of_it(benchmark
         ("cifar10", SPARSITIES),
         ("cifar100", SPARSITIES),
         ("tiny_imagenet", SPARSITIES),
-        ("imagenet", (0.80, 0.90)),
+        ("imagenet", (0.79, 0.90, 0.95)),
         ("cub200", SPARSITIES),
         ("fashion_mnist", (0.79, 0.90, 0.95)),
     ],
@@ -126,13 +123,11 @@ def test_every_method_meets_every_sparsity(benchmark: str, sparsities: tuple[flo
     assert {method for _, method in met} >= {METHODS["PS-KD"], METHODS["DLB"]} and len(met) % 3 == 0
 
 
-@pytest.mark.parametrize(
-    ("benchmark", "suite", "count"), [("cifar10", "epsd-ablation", 3), ("fashion_mnist", "epsd", 3)]
-)
-def test_shuffled_masks_are_random_with_the_layer_densities_of_epsd(benchmark: str, suite: str, count: int) -> None:
-    _, found = find_suite(benchmark, suite, 1)
+@BENCHMARKS
+def test_shuffled_masks_are_random_with_the_layer_densities_of_epsd_at_every_sparsity(benchmark: str) -> None:
+    _, found = find_suite(benchmark, "epsd", 1)
     entries = {entry.name: entry for entry in found.entries}
-    shuffled = taught(networks(benchmark, suite), "shuffled")
+    shuffled = taught(networks(benchmark, "epsd"), "shuffled")
     for name, stage in shuffled.items():
         epsd = entries[name.replace(" shuffled ", " EPSD ")]
         assert isinstance(stage.network, PruneEarly) and isinstance(epsd.evaluate.network, SelfDistill)
@@ -140,7 +135,9 @@ def test_shuffled_masks_are_random_with_the_layer_densities_of_epsd(benchmark: s
         assert stage.network.layers_like == epsd.evaluate.network.network
         assert replace(stage, network=epsd.evaluate.network.network) == epsd.evaluate.network
         assert name in epsd.against
-    assert len(shuffled) == count
+    assert sorted(shuffled) == sorted(
+        name.replace(" EPSD ", " shuffled ") for name in entries if " EPSD CS-KD " in name
+    )
 
 
 def test_an_ablation_changes_one_thing() -> None:
@@ -160,16 +157,29 @@ def test_an_ablation_changes_one_thing() -> None:
         }
         for change, fields in others.items():
             assert found[f"{name}, {change}"] == replace(epsd, network=replace(epsd.network, **fields)), change
-        thin = taught(found, f"{label} less")
-        assert {name.split(" ")[1] for name in thin} == {"simple", "random", "EPSD"}
 
 
-def test_ps_kd_looks_back_with_the_same_weight_at_the_score_whatever_it_trains_with() -> None:
-    data, network = Prepare(source=Digits()), VGG(blocks=((4,),), classes=10)
-    protocol = Protocol(data=data, size=32, recipe=recipe(Augment(crop="none", size=32)))
-    stage = protocol.pruned(network, 0.9, method=PSKD(alpha=0.3))
-    assert stage.method == PSKD(alpha=0.8)
-    assert protocol.taught(stage, PSKD(alpha=0.3)).method == PSKD(alpha=0.3)
+def test_only_ps_kd_is_tried_with_another_alpha_at_the_score() -> None:
+    found = networks("cifar10", "epsd-ablation")
+    name = "ResNet18 EPSD PS-KD 95 %, alpha 0.4 at the score"
+    assert [key for key in found if "alpha" in key] == [name]
+    epsd = found["ResNet18 EPSD PS-KD 95 %"]
+    assert isinstance(epsd, SelfDistill) and isinstance(epsd.network, PruneEarly)
+    assert found[name] == replace(epsd, network=replace(epsd.network, alpha_at_score=0.4))
+
+
+def test_whole_channels_are_set_beside_all_that_lacks_a_part_too() -> None:
+    _, suite = find_suite("cifar10", "epsd-ablation", 1)
+    entries = {entry.name: entry for entry in suite.entries}
+    thinned = entries["ResNet18 ProsPr less 50 % MACs"].evaluate.network
+    assert isinstance(thinned, Train) and isinstance(thinned.network, PruneChannelsEarly)
+    for label in METHODS:
+        early, simple, random, epsd = (
+            f"ResNet18 {part} less 50 % MACs"
+            for part in ("ProsPr", *(f"{w} {label}" for w in ("simple", "random", "EPSD")))
+        )
+        assert entries[simple].against == (early,)
+        assert set(entries[epsd].against) == {early, simple, random, "ResNet18", f"ResNet18 {label}"}
 
 
 def test_criteria_at_initialisation_are_trained_alike() -> None:
@@ -182,13 +192,29 @@ def test_criteria_at_initialisation_are_trained_alike() -> None:
     assert all(isinstance(mask, PruneEarly) and mask.method is None for mask in masks)
 
 
-def test_what_costs_differ_of_begins_with_the_same_dense_network() -> None:
+@pytest.mark.parametrize("benchmark", ["cifar10", "cifar100", "tiny_imagenet"])
+def test_epsd_is_set_beside_prune_then_distill_at_the_nearest_sparsity(benchmark: str) -> None:
+    _, suite = find_suite(benchmark, "cost", 1)
+    entries = {entry.name: entry for entry in suite.entries}
+    pairs = {}
+    for name, entry in ((name, entry) for name, entry in entries.items() if " EPSD " in name):
+        student, pruned = (entries[other].evaluate.network for other in entry.against[:2])
+        assert isinstance(student, Distill) and isinstance(pruned, Prune) and student.teacher == pruned
+        assert student.student == Student(like=pruned), "as many weights as the pruned network keeps"
+        pairs[name.rsplit(" ", 2)[1]] = round(100 * pruned.sparsity)
+    assert pairs == {"36": 36, "59": 59, "79": 79, "90": 89, "95": 95, "98": 98}
+
+
+def test_prune_then_distill_costs_a_dense_network_rounds_of_pruning_and_a_student() -> None:
     found = networks("cifar100", "cost")
-    dense, teacher, student = (found[f"ResNet18{tail}"] for tail in ("", " pruned 79 %", " from ResNet18 pruned 79 %"))
-    assert isinstance(student, Distill) and student.teacher == teacher and isinstance(dense, Train)
-    assert student.student == dense.network and dense in inputs_first(teacher)
-    assert sum(isinstance(stage, Prune) for stage in inputs_first(teacher)) == 7
-    epsd = found["ResNet18 EPSD CS-KD 79 %"]
+    dense, student, epsd = (
+        found[f"ResNet18{tail}"] for tail in ("", "-st79 from ResNet18 pruned 79 %", " EPSD CS-KD 79 %")
+    )
+    assert isinstance(dense, Train) and isinstance(student, Distill) and isinstance(epsd, SelfDistill)
+    trainings = [stage for stage in inputs_first(student) if hasattr(stage, "recipe")]
+    assert trainings[0] == dense and trainings[-1] == student
+    assert [type(stage) for stage in trainings[1:-1]] == 7 * [Prune]
+    assert dense.recipe == student.recipe == epsd.recipe
     assert [stage for stage in inputs_first(epsd) if hasattr(stage, "recipe")] == [epsd], "EPSD needs one training"
 
 
@@ -203,6 +229,32 @@ def test_methods_are_tried_on_their_authors_recipes_beside_labels_on_the_same() 
         assert (own.recipe.epochs, own.recipe.weight_decay, own.method) == (epochs, decay, METHODS[label])
     last = found["ResNet18 born again"]
     assert isinstance(last, Distill) and isinstance(last.teacher, Distill) and last.seed == 0
+
+
+def test_methods_that_see_twice_the_images_have_to_beat_labels_for_twice_as_long() -> None:
+    entries = {entry.name: entry for entry in find_suite("cub200", "self-distillation", 1)[1].entries}
+    twice = "ResNet18 labels, twice as long"
+    assert {name for name, entry in entries.items() if twice in entry.against} == {"ResNet18 CS-KD", "ResNet18 DLB"}
+    alone, long = entries["ResNet18"].evaluate.network, entries[twice].evaluate.network
+    assert isinstance(alone, Train) and isinstance(long, Train)
+    assert long == replace(alone, recipe=replace(alone.recipe, epochs=400, milestones=(200, 300)))
+
+
+@BENCHMARKS
+def test_a_benchmark_tells_how_many_trainings_a_seed_takes(benchmark: str) -> None:
+    _, suite = find_suite(benchmark, WHOLE[benchmark], 1)
+    trainings, _ = count_trainings(entry.stages for entry in suite.entries)
+    assert f" {trainings} trainings" in str(importlib.import_module(f"benchmarks.{benchmark}").__doc__)
+
+
+@pytest.mark.parametrize("benchmark", ["cifar10", "cifar100", "tiny_imagenet"])
+def test_rows_on_somebody_elses_recipe_have_names_that_say_so(benchmark: str) -> None:
+    _, suite = find_suite(benchmark, WHOLE[benchmark], 1)
+    found = networks(benchmark)
+    ours = trained(found["ResNet18"])
+    others = {name for name, stage in found.items() if trained(stage) != ours and not isinstance(stage, Prune)}
+    assert all("recipe" in name or "twice as long" in name for name in others)
+    assert "ours" in suite.protocol and "No & Park" in suite.protocol
 
 
 @pytest.mark.parametrize("benchmark", [name for name in WHOLE if name != "fashion_mnist"])

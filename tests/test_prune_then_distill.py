@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from benchmarks.cifar100 import TRAIN
-from benchmarks.prune_then_distill.protocol import tenth
+from benchmarks.suites.assemble import tenth
 from harness.benchmark import find_suite
 from harness.plan import count_trainings
 from harness.stages.distill import Distill

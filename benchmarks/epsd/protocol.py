@@ -1,6 +1,6 @@
 """How one data set is used in EPSD, early pruning then self-distillation: its recipe, and the stages it makes.
 
-Lives here: `Protocol`, and the recipes. Must not: which stages a table holds (`tables`), any data set.
+Lives here: `Protocol`, and the recipes. Must not: which stages a table holds, any data set.
 """
 
 from dataclasses import dataclass, replace
@@ -24,9 +24,8 @@ from harness.stages.train import Train
 
 METHODS: dict[str, SelfDistillation] = {"CS-KD": CSKD(), "PS-KD": PSKD(), "DLB": DLB()}
 """Those of the paper."""
-ALPHA_AT_SCORE = 0.8
-"""Weight of the past prediction when PS-KD's loss scores weights: ours. With the authors' schedule it would begin near
-nothing, and the loss would be the cross-entropy."""
+OURS = "a recipe of ours unless the name says otherwise; rounds of pruning as No & Park's"
+"""Whose recipes the rows of EPSD's tables are on, for their readers."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,10 +42,6 @@ class Protocol:
     """Images that weights are scored on at a time."""
     seed: int = 0
 
-    def dense(self, network: Model) -> Train:
-        """Labels alone, nothing pruned."""
-        return Train(network=network, data=self.data, recipe=self.recipe, seed=self.seed)
-
     def pruned(
         self,
         network: Model,
@@ -60,7 +55,7 @@ class Protocol:
             network=network,
             criterion=criterion or self.criterion,
             sparsity=sparsity,
-            method=method and at_score(method),
+            method=method,
             data=self.data,
             augment=self.recipe.augment,
             batch=self.batch,
@@ -80,15 +75,15 @@ class Protocol:
             network=network,
             criterion=criterion or self.criterion,
             reduction=reduction,
-            method=method and at_score(method),
+            method=method,
             data=self.data,
             augment=self.recipe.augment,
             batch=self.batch,
             seed=self.seed,
         )
 
-    def alone(self, network: PruneEarly) -> Train:
-        """Labels alone, for what early pruning has left."""
+    def alone(self, network: Model | PruneEarly | PruneChannelsEarly) -> Train:
+        """Labels alone, for a dense network or what early pruning has left of it."""
         return Train(network=network, data=self.data, recipe=self.recipe, seed=self.seed)
 
     def taught(self, network: Model | PruneEarly | PruneChannelsEarly, method: SelfDistillation) -> SelfDistill:
@@ -105,11 +100,6 @@ class Protocol:
             inspect=Inspect(network=network, data=self.data, size=self.size, resize_ratio=self.resize_ratio),
             against=against,
         )
-
-
-def at_score(method: SelfDistillation) -> SelfDistillation:
-    """The method as its loss scores weights."""
-    return replace(method, alpha=ALPHA_AT_SCORE) if isinstance(method, PSKD) else method
 
 
 def recipe(augment: Augment) -> Recipe:

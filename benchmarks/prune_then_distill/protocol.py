@@ -1,6 +1,6 @@
 """How one data set is used in prune-then-distill: its recipes, and the stages they make.
 
-Lives here: `Protocol`, `Taught`, `tenth`. Must not: which stages a table holds (`tables`), any data set.
+Lives here: `Protocol`, `Taught`. Must not: which stages a table holds (`tables`), any data set.
 """
 
 from dataclasses import dataclass, replace
@@ -122,13 +122,3 @@ class Protocol:
             smoothing=smoothing if dense else None,
             against=against,
         )
-
-
-def tenth(recipe: Recipe) -> Recipe:
-    """The same science in a tenth of the epochs: milestones are moved, a warm-up keeps an epoch at least."""
-    return replace(
-        recipe,
-        epochs=max(1, round(recipe.epochs / 10)),
-        milestones=tuple(round(milestone / 10) for milestone in recipe.milestones),
-        warmup_epochs=max(min(1, recipe.warmup_epochs), round(recipe.warmup_epochs / 10)),
-    )

@@ -3,12 +3,13 @@
 Lives here: one function for each table. Must not: recipes, data sets, promised values.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
-from benchmarks.prune_then_distill.protocol import Protocol, Taught, tenth
-from harness.benchmark import Entry, Suite
+from benchmarks.prune_then_distill.protocol import Protocol, Taught
+from benchmarks.suites.naming import percent
+from harness.benchmark import Entry
 from harness.contracts import Criterion, Distillation, FeatureDistillation, Model
 from harness.criteria.confidence import Confidence
 from harness.criteria.magnitude import Magnitude
@@ -17,7 +18,6 @@ from harness.criteria.snip import Snip
 from harness.criteria.synflow import SynFlow
 from harness.criteria.taylor import Taylor
 from harness.distillation.kd import KD
-from harness.errors import UserError
 from harness.recipe import Recipe
 from harness.schedule import learning_rate
 from harness.spec import Stage
@@ -28,14 +28,12 @@ from harness.stages.prune_gradually import PruneGradually
 from harness.stages.student import Student
 from harness.stages.train import Train
 
-PAPER = "the papers' recipes"
-
 
 def teachers(protocol: Protocol, name: str, network: Model, rounds: Iterable[int]) -> dict[str, Stage]:
     """The dense teacher and those after so many rounds, by name."""
     chain = protocol.rounds(network, max(rounds))
     found: dict[str, Stage] = {name: protocol.dense(network)}
-    return found | {f"{name} pruned {percent(count)}": chain[count - 1] for count in rounds}
+    return found | {f"{name} pruned {percent(sparsity_after(count))}": chain[count - 1] for count in rounds}
 
 
 def teacher_entries(protocol: Protocol, found: Mapping[str, Stage]) -> list[Entry]:
@@ -66,7 +64,7 @@ def formed_students(
     entries = teacher_entries(protocol, found)
     (dense_name, dense), *pruned = found.items()
     for (pruned_name, teacher), count in zip(pruned, rounds, strict=True):
-        student = replace(recipes, name=f"{name}-st{percent(count)[:2]}", network=Student(like=teacher))
+        student = replace(recipes, name=f"{name}-st{percent(sparsity_after(count))[:2]}", network=Student(like=teacher))
         entries += students_of(protocol, student, {dense_name: dense, pruned_name: teacher})
     return entries
 
@@ -156,7 +154,7 @@ def ways_to_prune(protocol: Protocol, name: str, network: Model, rounds: int) ->
     late = max(1, protocol.teacher.epochs // 20)
     rewound = replace(protocol.teacher, keep="last", first_epoch=late)
     early = replace(dense, recipe=replace(protocol.teacher, keep="last", stop_epoch=late))
-    tail = percent(rounds)
+    tail = percent(last.sparsity)
     gradually = PruneGradually(
         network=dense, criterion=Magnitude(), sparsity=last.sparsity, data=protocol.data, recipe=protocol.round,
         seed=protocol.seed,
@@ -184,7 +182,7 @@ def synflow(protocol: Protocol, name: str, network: Model, student: Taught, roun
     dense = protocol.dense(network)
     found: dict[str, Stage] = {name: dense}
     for count in rounds:
-        found[f"{name} SynFlow {percent(count)}"] = pruned_at_initialisation(
+        found[f"{name} SynFlow {percent(sparsity_after(count))}"] = pruned_at_initialisation(
             protocol,
             network,
             criterion=SynFlow(),
@@ -225,7 +223,7 @@ def channels(
     dense = protocol.dense(network)
     found: dict[str, Stage] = {name: dense}
     for reduction in reductions:
-        found[f"{name} less {100 * reduction:.0f} % MACs"] = PruneChannels(
+        found[f"{name} less {percent(reduction)} MACs"] = PruneChannels(
             network=dense,
             reduction=reduction,
             measure="macs",
@@ -259,48 +257,3 @@ def other_methods(
             ),
         ]
     return entries
-
-
-def merged(*tables: list[Entry]) -> tuple[Entry, ...]:
-    """The entries of several tables, those of one name once, with what any of them is compared with."""
-    found: dict[str, Entry] = {}
-    for entry in (entry for table in tables for entry in table):
-        known = found.get(entry.name, entry)
-        if known.evaluate.key != entry.evaluate.key:
-            raise UserError(f"two tables call different networks {entry.name!r}: rename one")
-        found[entry.name] = replace(entry, against=tuple(dict.fromkeys((*known.against, *entry.against))))
-    return tuple(found.values())
-
-
-def percent(rounds: int) -> str:
-    """`79 %` of 7 rounds."""
-    return f"{100 * sparsity_after(rounds):.0f} %"
-
-
-def suites(
-    make: Callable[[int, Callable[[Recipe], Recipe]], dict[str, list[Entry]]],
-    *,
-    whole: str = "full",
-    full: Sequence[str] = (),
-    recipes: str = PAPER,
-    seeds: int = 3,
-    gpus: int = 1,
-    workers: int = 4,
-) -> dict[str, Callable[[int], Suite]]:
-    """The suites of a benchmark whose tables `make(seed, shorten)` gives by name; `whole` unites `full`, or all.
-
-    Each also as `<name>-budget`, every recipe cut to a tenth. `recipes` says whose they are.
-    """
-
-    def suite(name: str, shorten: Callable[[Recipe], Recipe], protocol: str) -> Callable[[int], Suite]:
-        def of_seed(seed: int) -> Suite:
-            found = make(seed, shorten)
-            wanted = [found[table] for table in full or found] if name == whole else [found[name]]
-            return Suite(entries=merged(*wanted), seeds=seeds, gpus=gpus, workers=workers, protocol=protocol)
-
-        return of_seed
-
-    names = (whole, *make(0, tenth))
-    paper = {name: suite(name, lambda recipe: recipe, recipes) for name in names}
-    short = f"budget: {recipes} in a tenth of the epochs"
-    return paper | {f"{name}-budget": suite(name, tenth, short) for name in names}

@@ -37,11 +37,13 @@ class StepStatistics:
         torch._foreach_add_(self._changes, torch._foreach_sub(self._buffers, self._before))
         torch._foreach_copy_(self._buffers, self._before)
         if self._part:
-            torch._foreach_copy_(self._counts, self._counts_before)  # a step counts once
+            for count, before in zip(self._counts, self._counts_before, strict=True):  # a step counts once
+                count.copy_(before)
             return
         torch._foreach_add_(self._buffers, self._changes, alpha=1 / self._accumulation)
         torch._foreach_copy_(self._before, self._buffers)
-        torch._foreach_copy_(self._counts_before, self._counts)
+        for count, before in zip(self._counts, self._counts_before, strict=True):
+            before.copy_(count)
         torch._foreach_zero_(self._changes)
 
 

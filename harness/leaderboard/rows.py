@@ -130,10 +130,16 @@ def _teacher_nonzeros(network: Stage, store: Store) -> int | None:
     return next((store.manifest(stage)["payload"]["teacher_nonzeros"] for stage in formed), None)
 
 
-def _gradient_flow(network: Stage, store: Store) -> float | None:
-    """Of the first stage that pruned at initialisation, among all that the network was made of."""
-    pruned = (stage for stage in inputs_first(network) if stage.name == "prune_early")
-    return next((store.manifest(stage)["payload"]["gradient_flow"] for stage in pruned), None)
+def _gradient_flow(network: object, store: Store) -> float | None:
+    """Of the pruning at initialisation that the network itself went through; its teacher's, or that of the network its
+    layers are like, is another's.
+    """
+    while isinstance(network, Stage):
+        if network.name == "prune_early":
+            flow: float | None = store.manifest(network)["payload"]["gradient_flow"]
+            return flow
+        network = getattr(network, "network", None)
+    return None
 
 
 def _generalisation(entry: Entry, top1: float, store: Store) -> dict[str, Json]:

@@ -63,7 +63,9 @@ def sum_by_channel(model: nn.Module, example: Tensor, scores: Mapping[str, Tenso
         for item in group:
             weights = scores.get(f"{names.get(item.dep.target.module)}.weight")
             if weights is not None and graph.is_in_channel_pruning_fn(item.dep.handler):
-                read = weights.detach().double().cpu().transpose(0, 1).flatten(1).sum(dim=1)
+                depthwise = getattr(item.dep.target.module, "groups", 1) > 1  # its weights have no axis of inputs
+                by_input = weights if depthwise else weights.transpose(0, 1)
+                read = by_input.detach().double().cpu().flatten(1).sum(dim=1)
                 sums[layer].index_add_(0, torch.tensor(item.root_idxs), read[item.idxs])
     if not sums:
         raise UserError("this network has no channels that can go")

@@ -50,6 +50,16 @@ def zero(tensors: Mapping[str, Tensor], masks: Masks) -> None:
         tensors[name].masked_fill_(removed, 0.0)  # a product would leave -0.0, and nan where a weight is not finite
 
 
+@torch.no_grad()
+def keep_apart(module: nn.Module, masks: Masks) -> None:
+    """Make kept weights that are 0 by chance the smallest normal number, in place: zeros alone tell what is gone.
+
+    Of the 25 million that a ResNet-50 is drawn with, one or two are 0.
+    """
+    for name, weight in prunable(module).items():
+        weight.masked_fill_((weight == 0) & masks[name].to(weight.device), torch.finfo(weight.dtype).tiny)
+
+
 def hold(module: nn.Module, masks: Masks) -> list[RemovableHandle]:
     """Keep the gradients of the removed weights at exactly 0.0 until the handles are removed.
 

@@ -45,11 +45,11 @@ class History(nn.Module):
     @torch.no_grad()
     def end_step(self, gather: Callable[[Tensor], Tensor]) -> None:
         """Remember what was noted since the last step. `gather` makes [world, ...] of the tensors of all ranks."""
-        for mine, probabilities in self._noted:  # one by one: the images of one micro-batch of all ranks differ
-            indices, rows = gather(mine).flatten(), gather(probabilities).flatten(0, 1)
-            here = indices % self.ranks.world == self.ranks.rank
-            self.shard[indices[here] // self.ranks.world] = rows[here]
+        mine, probabilities = (torch.cat(noted) for noted in zip(*self._noted, strict=True))
         self._noted.clear()
+        indices, rows = gather(mine).flatten(), gather(probabilities).flatten(0, 1)  # the images of an update differ
+        here = indices % self.ranks.world == self.ranks.rank
+        self.shard[indices[here] // self.ranks.world] = rows[here]
 
     def whole(self) -> Tensor:
         """[images, classes], in the order of the images. All ranks call together."""

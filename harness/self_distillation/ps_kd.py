@@ -59,6 +59,6 @@ class PSKD:
         history.note(batch.indices, logits.detach().softmax(dim=1))
         past = given.to(logits.dtype)
         seen = past.any(dim=1, keepdim=True).to(logits.dtype)
-        share = self.alpha * (batch.epoch + 1) / history.epochs * seen
+        share = self.alpha * min(1.0, (batch.epoch + 1) / history.epochs) * seen  # weights may be scored for longer
         targets = (1 - share) * F.one_hot(batch.labels, logits.shape[1]) + share * past
         return {"ce": F.cross_entropy(logits, targets)}

@@ -22,8 +22,9 @@ class TeacherFreeKD:
 
     The virtual teacher u gives the label `probability` and shares the rest among the other K - 1 classes. This is the
     reading of the official code: u itself, not its logarithm, is softened, and the network's own prediction is not;
-    nothing is multiplied by T^2. The code multiplies its KL by 100 and divides it by K besides the batch, which for
-    CIFAR-100 comes to this. The defaults are the code's for ResNet-18 on CIFAR-100; for other networks it has others.
+    nothing is multiplied by T^2. The code multiplies its KL by 100 and divides it by K besides the batch: for CIFAR-100
+    that comes to this, for other K its factor is 100 / K of ours. The defaults are the code's for ResNet-18 on
+    CIFAR-100; for other networks it has others.
     """
 
     mates: ClassVar["Mates"] = "none"

@@ -21,6 +21,7 @@ from harness.provenance import EARLIER
 from harness.pruning.mask import Masks, all_kept, digest, hold, kept, masks_of, prunable
 from harness.recipe import Recipe
 from harness.spec import Json, Stage
+from harness.stages.prune_channels_early import PruneChannelsEarly
 from harness.stages.student import Student
 
 if TYPE_CHECKING:
@@ -42,9 +43,9 @@ def starting_network(network: object, inputs: Mapping[str, Path], image_size: in
 
 
 def starting_masks(network: object, built: nn.Module) -> Masks:
-    """What a trained network has lost, by its zeros; a fresh one has lost nothing."""
-    trained = isinstance(network, Stage) and not isinstance(network, Student)
-    return masks_of(built) if trained else all_kept(built)
+    """What a network of a stage has lost, by its zeros; one that is fresh, or became smaller so, has lost nothing."""
+    pruned = isinstance(network, Stage) and not isinstance(network, Student | PruneChannelsEarly)
+    return masks_of(built) if pruned else all_kept(built)
 
 
 class Training(Protocol):

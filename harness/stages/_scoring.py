@@ -1,8 +1,9 @@
 """The images on which a pruning stage scores its network, and the loss by which a fresh one is scored.
 
-Lives here: `ScoringBatches`, `scoring_objective`. Must not: criteria.
+Lives here: `ScoringBatches`, `early_batches`, `scored`. Must not: criteria.
 """
 
+import copy
 import dataclasses
 import itertools
 from collections.abc import Generator, Iterator, Mapping
@@ -22,6 +23,7 @@ from harness.data.augment import Augment
 from harness.data.prepared import Prepared
 from harness.objective import CrossEntropy, SelfDistilled
 from harness.recipe import Recipe
+from harness.self_distillation.ps_kd import PSKD
 from harness.stages.prepare import Prepare
 from harness.topology import Topology
 
@@ -42,6 +44,8 @@ class EarlyScoring(Scoring, Protocol):
     def network(self) -> Model: ...
     @property
     def method(self) -> SelfDistillation | None: ...
+    @property
+    def alpha_at_score(self) -> float: ...
     @property
     def augment(self) -> Augment: ...
     @property
@@ -103,21 +107,25 @@ def early_batches(
     return ScoringBatches(stage, _early_recipe(stage), inputs, context, mates=mates)
 
 
-def scoring_objective(
+def scored(
     stage: EarlyScoring, network: nn.Module, inputs: Mapping[str, Path], context: Context
-) -> Objective:
-    """The loss that says which weights of a fresh network matter; it remembers nothing yet, and is thrown away.
+) -> tuple[nn.Module, Objective]:
+    """A copy of a fresh network and the loss that says which of its weights matter, both to be thrown away.
 
-    To a self-distillation method scoring is a course of one epoch on one rank.
+    The loss remembers nothing yet, and its method may leave hooks on the copy. To a self-distillation method scoring is
+    a course of one epoch on one rank.
     """
-    if stage.method is None:
-        return CrossEntropy()
+    subject, method = copy.deepcopy(network), stage.method
+    if method is None:
+        return subject, CrossEntropy()
+    if isinstance(method, PSKD):
+        method = dataclasses.replace(method, alpha=stage.alpha_at_score)
     torch.manual_seed(stage.seed)  # or what a method begins with would depend on what was drawn before
     images = Prepared(inputs[stage.data.key]).facts.images["train"]
-    objective = SelfDistilled(stage.method, network, Course(_early_recipe(stage), images, stage.network.classes))
+    objective = SelfDistilled(method, subject, Course(_early_recipe(stage), images, stage.network.classes))
     if objective.learned is not None:
         objective.learned.to(context.device)
-    return objective
+    return subject, objective
 
 
 def _early_recipe(stage: EarlyScoring) -> Recipe:

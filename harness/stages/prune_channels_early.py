@@ -7,21 +7,19 @@ Lives here: the stage. Must not: the dependency graph (`harness.pruning.channel`
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
-from harness.choices import require_choices
+from harness.choices import require_choices, require_share
 from harness.context import Context
 from harness.contracts import Criterion, Model, SelfDistillation, Sensitive
 from harness.data.augment import Augment
 from harness.pruning.reduction import ChannelScope, CountedMeasure, require_reduction
-from harness.spec import Json, Stage
+from harness.spec import Json, Stage, added_field
 from harness.stages.prepare import Prepare
 from harness.stages.prune_early import require_memory_kept
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
-
-    from harness.stages._counted import CountedImages
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,8 +32,6 @@ class PruneChannelsEarly(Stage):
     EPSD. The channels that stay keep their weights, and nothing is trained.
     """
 
-    ranks: ClassVar[str] = "all"
-
     network: Model
     criterion: Criterion
     reduction: float
@@ -46,6 +42,8 @@ class PruneChannelsEarly(Stage):
     """Every group of coupled layers that has as many channels keeps a multiple of this."""
     method: SelfDistillation | None = None
     """By whose loss weights are scored; None: by the cross-entropy with the labels."""
+    alpha_at_score: float = added_field(default=0.8, neutral=0.8)
+    """What weights are scored with in the place of PS-KD's `alpha`, whole from the first step on."""
     data: Prepare
     augment: Augment
     batch: int = 128
@@ -54,6 +52,7 @@ class PruneChannelsEarly(Stage):
 
     def __post_init__(self) -> None:
         require_choices(self)
+        require_share(self, "alpha_at_score")
         require_reduction(self.reduction, self.round_to)
         require_memory_kept(self.method, self.criterion)
 
@@ -62,51 +61,36 @@ class PruneChannelsEarly(Stage):
 
         from harness.network import Architecture, place
         from harness.pruning.channel import replay
+        from harness.pruning.channel_search import choose_channels
         from harness.pruning.mask import all_kept
-        from harness.stages._counted import CountedImages
-        from harness.stages._decided import decided_channels
         from harness.stages._fit import publish_network
 
         torch.manual_seed(self.seed)
         size = self.augment.size
         network = place(self.network.build(), context.device, channels_last=False)
         example = torch.zeros(1, 3, size, size, device=context.device)
-        with CountedImages(network) as counted:
-            choice = decided_channels(lambda: self._choose(network, example, counted, inputs, context), context)
-        context.journal.write("reduced", measure=self.measure, wanted=self.reduction, reached=choice["reached"])
-        if not context.topology.leads:
-            return {}
-        replay(network, choice["record"], example)
-        architecture = Architecture(self.network, choice["record"])
-        publish_network(architecture, network, context.folder, all_kept(network), size)
-        return {"reached": choice["reached"], "seed": self.seed, "image_passes": choice["images"]}
-
-    def _choose(
-        self,
-        network: "nn.Module",
-        example: "Tensor",
-        counted: "CountedImages",
-        inputs: Mapping[str, Path],
-        context: Context,
-    ) -> dict[str, Json]:
-        """The record, the reductions reached, and how many images went through the network for it."""
-        from harness.pruning.channel_search import choose_channels
-
-        scores, images = self._scores(network, example, inputs, context), counted.images
+        scores, images = self._scores(network, example, inputs, context)
         record, reached = choose_channels(
             network, example, scores, self.reduction, measure=self.measure, scope=self.scope, round_to=self.round_to
         )
-        return {"record": record, "reached": reached, "images": images}
+        context.journal.write("reduced", measure=self.measure, wanted=self.reduction, reached=reached)
+        replay(network, record, example)
+        publish_network(Architecture(self.network, record), network, context.folder, all_kept(network), size)
+        return {"reached": reached, "seed": self.seed, "image_passes": images}
 
     def _scores(
         self, network: "nn.Module", example: "Tensor", inputs: Mapping[str, Path], context: Context
-    ) -> "dict[str, Tensor]":
+    ) -> "tuple[dict[str, Tensor], int]":
+        """The score of every channel, and how many images went through the network for it, which is left as it is."""
         from harness.pruning.channel import sum_by_channel
-        from harness.stages._scoring import early_batches, scoring_objective
+        from harness.stages._counted import CountedImages
+        from harness.stages._scoring import early_batches, scored
 
-        objective = scoring_objective(self, network, inputs, context)
-        with early_batches(self, inputs, context, objective.mates) as batches:
-            if not isinstance(self.criterion, Sensitive):
-                return sum_by_channel(network, example, self.criterion.score(network, batches, objective))
-            found = sum_by_channel(network, example, self.criterion.sensitivities(network, batches, objective))
-        return {layer: derivatives.abs() for layer, derivatives in found.items()}
+        subject, objective = scored(self, network, inputs, context)
+        with CountedImages(subject) as counted, early_batches(self, inputs, context, objective.mates) as batches:
+            if isinstance(self.criterion, Sensitive):
+                found = self.criterion.sensitivities(subject, batches, objective)
+                scores = {layer: sums.abs() for layer, sums in sum_by_channel(network, example, found).items()}
+            else:
+                scores = sum_by_channel(network, example, self.criterion.score(subject, batches, objective))
+        return scores, counted.images

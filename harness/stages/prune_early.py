@@ -7,15 +7,15 @@ follows (`train` and `self_distill`).
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Literal
 
-from harness.choices import require_choices
+from harness.choices import require_choices, require_share
 from harness.context import Context
 from harness.contracts import Criterion, LooksAhead, Model, SelfDistillation
 from harness.data.augment import Augment
 from harness.errors import UserError
 from harness.pruning.scope import Scope, n_of_m, require_sparsity
-from harness.spec import Json, Stage
+from harness.spec import Json, Stage, added_field
 from harness.stages.prepare import Prepare
 
 if TYPE_CHECKING:
@@ -29,12 +29,9 @@ class PruneEarly(Stage):
     """A fresh network, drawn under `seed`, without the weights of which `criterion` thinks least; it is not trained.
 
     With `ProsPr` and the loss of the self-distillation that follows this is the first step of EPSD (Chen et al., AAAI
-    2024). Scoring counts as a training of one epoch, so PS-KD looks back with its whole `alpha` from the first step on.
-    Gradient flow is that of the cross-entropy on one batch: the squared norm of the gradient of the weights that stay,
-    in the pruned network, over that of all weights in the whole one.
+    2024). Gradient flow is that of the cross-entropy on one batch: the squared norm of the gradient of the weights that
+    stay, in the pruned network, over that of all weights in the whole one.
     """
-
-    ranks: ClassVar[str] = "all"
 
     network: Model
     criterion: Criterion
@@ -42,6 +39,9 @@ class PruneEarly(Stage):
     """Share of all prunable weights that goes; under n:m, of the layers whose inputs divide by m."""
     method: SelfDistillation | None = None
     """By whose loss weights are scored; None: by the cross-entropy with the labels."""
+    alpha_at_score: float = added_field(default=0.8, neutral=0.8)
+    """What weights are scored with in the place of PS-KD's `alpha`, whole from the first step on. Not established for
+    EPSD: it is the `alpha` with which PS-KD's training ends; begun as that begins, it would score by labels alone."""
     data: Prepare
     augment: Augment
     batch: int = 128
@@ -57,6 +57,7 @@ class PruneEarly(Stage):
 
     def __post_init__(self) -> None:
         require_choices(self)
+        require_share(self, "alpha_at_score")
         require_sparsity(self.sparsity, self.scope)
         if self.iterations < 1:
             raise UserError(f"iterations {self.iterations} of pruning are none: at least 1")
@@ -66,33 +67,31 @@ class PruneEarly(Stage):
             )
         if self.layers_like is not None and (self.iterations, self.scope) != (1, "global"):
             raise UserError("layers_like says how much each layer loses: leave scope and iterations as they are")
+        name, ahead = type(self.criterion).__name__, isinstance(self.criterion, LooksAhead)
+        if self.iterations > 1 and ahead:
+            raise UserError(f"{name} takes steps of its own, which would move what is gone: iterations must be 1")
+        if self.start == "looked_ahead" and not ahead:
+            raise UserError(f"{name} takes no steps of its own, so no weights come of them: choose another start")
         require_memory_kept(self.method, self.criterion, self.iterations)
-        if self.start == "looked_ahead" and not isinstance(self.criterion, LooksAhead):
-            name = type(self.criterion).__name__
-            raise UserError(f"{name} takes no steps of its own, so no weights come of them: start must be 'initial'")
 
     def run(self, inputs: Mapping[str, Path], context: Context) -> dict[str, Json]:
         import torch
 
         from harness.network import Architecture, place
         from harness.pruning.gradient_flow import gradient_flow
-        from harness.pruning.mask import apply, digest, kept
-        from harness.stages._counted import CountedImages
-        from harness.stages._decided import decided_masks
+        from harness.pruning.mask import apply, digest, keep_apart, kept
         from harness.stages._fit import publish_network
         from harness.stages._scoring import early_batches
 
         torch.manual_seed(self.seed)
         network = place(self.network.build(), context.device, channels_last=True)
-        with CountedImages(network) as counted:
-            start = self._start(network, inputs, context)
-            masks = decided_masks(lambda: self._masks(network, inputs, context), context)
+        start = self._start(network, inputs, context)
+        masks, images = self._masks(network, inputs, context)
         network.load_state_dict(start)
         with early_batches(self, inputs, context) as batches:
             flow = gradient_flow(network, masks, next(batches))
-        if not context.topology.leads:
-            return {}
         apply(network, masks)
+        keep_apart(network, masks)
         publish_network(Architecture(self.network), network, context.folder, masks, self.augment.size)
         left, weights = kept(masks), sum(mask.numel() for mask in masks.values())
         return {
@@ -102,42 +101,46 @@ class PruneEarly(Stage):
             "prunable": weights,
             "gradient_flow": flow,
             "seed": self.seed,
-            "image_passes": counted.images,
+            "image_passes": images,
         }
 
     def _start(self, network: "nn.Module", inputs: Mapping[str, Path], context: Context) -> "dict[str, Tensor]":
-        """What the weights are before some of them go."""
-        from harness.stages._scoring import early_batches, scoring_objective
+        """What the weights are before some of them go. Scores see the draws that they would see without it."""
+        import torch
 
-        if self.start == "redrawn":
-            return self.network.build().state_dict()
-        initial = {name: tensor.clone() for name, tensor in network.state_dict().items()}
-        if self.start == "initial" or not isinstance(self.criterion, LooksAhead):
-            return initial
-        objective = scoring_objective(self, network, inputs, context)
-        with early_batches(self, inputs, context, objective.mates) as batches:
-            return initial | self.criterion.after_inner_steps(network, batches, objective)
+        from harness.stages._scoring import early_batches, scored
 
-    def _masks(self, network: "nn.Module", inputs: Mapping[str, Path], context: Context) -> "Masks":
-        """Choose what goes; the network loses it, iteration by iteration."""
-        from harness.engine.group import same_on_all_ranks
+        with torch.random.fork_rng([] if context.device == "cpu" else [context.device]):
+            if self.start == "redrawn":
+                return self.network.build().state_dict()
+            if self.start == "looked_ahead" and isinstance(self.criterion, LooksAhead):
+                subject, objective = scored(self, network, inputs, context)
+                with early_batches(self, inputs, context, objective.mates) as batches:
+                    ahead = self.criterion.after_inner_steps(subject, batches, objective)
+                return network.state_dict() | ahead
+        return network.state_dict()
+
+    def _masks(self, network: "nn.Module", inputs: Mapping[str, Path], context: Context) -> "tuple[Masks, int]":
+        """What stays, and how many images went through the network for it, which is left as it is."""
         from harness.network import read_network
         from harness.pruning.allocation import allocated_masks, masks_with_counts
         from harness.pruning.mask import all_kept, apply, removed_from
-        from harness.stages._scoring import early_batches, scoring_objective
+        from harness.stages._counted import CountedImages
+        from harness.stages._scoring import early_batches, scored
 
-        masks, objective = all_kept(network), scoring_objective(self, network, inputs, context)
-        with early_batches(self, inputs, context, objective.mates) as batches:
-            if self.layers_like is not None:
-                removed = removed_from(read_network(inputs[self.layers_like.key], self.augment.size))
-                return masks_with_counts(self.criterion.score(network, batches, objective), removed, masks)
+        masks = all_kept(network)
+        subject, objective = scored(self, network, inputs, context)
+        with CountedImages(subject) as counted, early_batches(self, inputs, context, objective.mates) as batches:
             for iteration in range(1, self.iterations + 1):
+                scores = self.criterion.score(subject, batches, objective)
+                if self.layers_like is not None:
+                    like = read_network(inputs[self.layers_like.key], self.augment.size)
+                    return masks_with_counts(scores, removed_from(like), masks), counted.images
                 left = (1 - self.sparsity) ** (iteration / self.iterations)
                 sparsity = self.sparsity if iteration == self.iterations else 1 - left
-                masks = allocated_masks(self.criterion.score(network, batches, objective), sparsity, self.scope, masks)
-                same_on_all_ranks(masks.values())
-                apply(network, masks)
-        return masks
+                masks = allocated_masks(scores, sparsity, self.scope, masks)
+                apply(subject, masks)
+        return masks, counted.images
 
 
 def require_memory_kept(method: SelfDistillation | None, criterion: Criterion, iterations: int = 1) -> None:

@@ -21,7 +21,6 @@ from harness.stages.prune_early import PruneEarly
 from harness.stages.student import Student
 from harness.stages.train import Train
 
-
 GENERATION = 1000
 """How far the seeds of generations that are born again lie apart."""
 
@@ -48,8 +47,7 @@ class SelfDistill(Stage):
         """What the method remembers."""
         if not isinstance(self.method, RemembersImages):
             return None
-        model = self.network.network if isinstance(self.network, PruneEarly | PruneChannelsEarly) else self.network
-        return None if isinstance(model, Student) else self.method.bytes_an_image(model.classes)
+        return self.method.bytes_an_image(_outputs(self.network))
 
     def run(self, inputs: Mapping[str, Path], context: Context) -> dict[str, Json]:
         import torch
@@ -88,8 +86,17 @@ def born_again(
     One generation is also the teacher-free distillation Tf-KD_self of Yuan et al. (CVPR 2020). The last one has `seed`;
     those before it have others, for every generation starts from weights of its own.
     """
+    if generations < 1:
+        raise UserError(f"{generations} generations born again are none: at least 1")
     first, *later = (seed + GENERATION * (generations - generation) for generation in range(generations + 1))
     found: list[Train | Distill] = [Train(network=network, data=data, recipe=recipe, seed=first)]
     for own in later:
         found.append(Distill(student=network, teacher=found[-1], method=method, data=data, recipe=recipe, seed=own))
     return found
+
+
+def _outputs(network: object) -> int:
+    """The outputs of the model that a network is at its beginning, or that it is formed after."""
+    while isinstance(network, Stage):
+        network = next(vars(network)[field] for field in ("network", "like", "student") if field in vars(network))
+    return int(network.classes)  # type: ignore[attr-defined]  # a Model

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from safetensors.numpy import load_file
 
+from harness.contracts import SelfDistillation
 from harness.criteria.magnitude import Magnitude
 from harness.data.augment import Augment
 from harness.data.digits import Digits
@@ -14,12 +15,17 @@ from harness.distillation.kd import KD
 from harness.models.vgg import VGG
 from harness.network import read_architecture
 from harness.recipe import Recipe
+from harness.self_distillation.be_your_own_teacher import BeYourOwnTeacher
+from harness.self_distillation.cs_kd import CSKD
+from harness.self_distillation.dlb import DLB
+from harness.self_distillation.ps_kd import PSKD
 from harness.spec import Stage
 from harness.stages.distill import Distill
 from harness.stages.evaluate import Evaluate
 from harness.stages.prepare import Prepare
 from harness.stages.prune import Prune
 from harness.stages.prune_channels import PruneChannels
+from harness.stages.self_distill import SelfDistill
 from harness.stages.train import Train
 from harness.store import Store
 from tests.distributed.ranks import run_ranks
@@ -61,10 +67,23 @@ NARROW = PruneChannels(
     recipe=replace(SHORT, engine="ddp"),
     scoring_batches=2,
 )
+WIDER = VGG(blocks=((8,), (16,)), classes=10)
+THEMSELVES: dict[str, SelfDistillation] = {
+    "CS-KD": CSKD(),
+    "PS-KD": PSKD(),
+    "DLB": DLB(),
+    "be your own teacher": BeYourOwnTeacher(exits=WIDER.block_ends[:1], deepest=WIDER.block_ends[1]),
+}
+BY_DEEPSPEED = {
+    name: SelfDistill(network=WIDER, method=method, data=DATA, recipe=SHORT) for name, method in THEMSELVES.items()
+}
+BY_DDP = {name: replace(stage, recipe=replace(SHORT, engine="ddp")) for name, stage in BY_DEEPSPEED.items()}
+BF16_HISTORY = replace(BY_DEEPSPEED["PS-KD"], recipe=replace(SHORT, precision="bf16"))
 COUNTED = Evaluate(network=TAUGHT, data=DATA, size=32, batch=7)
 PLAN: list[Stage] = [
     *(DATA, DEEPSPEED, DDP, ZERO1, ZERO2, BF16, BF16_DDP),
     *(*PRUNED.values(), BF16_PRUNED, AGAIN, TAUGHT, BF16_TAUGHT, NARROW, COUNTED),
+    *(*BY_DEEPSPEED.values(), *BY_DDP.values(), BF16_HISTORY),
 ]
 
 
@@ -100,6 +119,20 @@ def test_bf16_is_near_fp32_and_the_same_in_both_engines(store: Store) -> None:
 def test_a_teacher_teaches_in_bf16_too(store: Store) -> None:
     assert losses(store, BF16_TAUGHT) != losses(store, TAUGHT)
     assert losses(store, BF16_TAUGHT) == pytest.approx(losses(store, TAUGHT), rel=0.05)
+
+
+@pytest.mark.parametrize("name", THEMSELVES)
+def test_a_network_learns_from_itself_alike_in_both_engines(store: Store, name: str) -> None:
+    """Second images without gradients, a history spread over the ranks, the last update's logits, exits beside."""
+    oracle = losses(store, BY_DDP[name])
+    assert len(oracle) == 5 and oracle[-1] != oracle[0]
+    assert losses(store, BY_DEEPSPEED[name]) == pytest.approx(oracle, abs=1e-5)
+
+
+def test_a_history_is_kept_in_bf16_too(store: Store) -> None:
+    exact = losses(store, BY_DEEPSPEED["PS-KD"])
+    assert losses(store, BF16_HISTORY) != exact
+    assert losses(store, BF16_HISTORY) == pytest.approx(exact, rel=0.05)
 
 
 PRUNED_STAGES = {

@@ -11,6 +11,7 @@ from harness.benchmark import Entry, Suite, over_seeds
 from harness.criteria.magnitude import Magnitude
 from harness.data.augment import Augment
 from harness.data.digits import Digits
+from harness.distillation.kd import KD
 from harness.errors import UserError
 from harness.leaderboard.rows import collect, read_rows
 from harness.leaderboard.summary import total_cost
@@ -20,12 +21,14 @@ from harness.plan import make_plan
 from harness.recipe import Recipe
 from harness.row import Row, from_json, to_json
 from harness.spec import Stage
+from harness.stages.distill import Distill
 from harness.stages.evaluate import Evaluate
 from harness.stages.inspect import Inspect
 from harness.stages.prepare import Prepare
 from harness.stages.pretrained import Pretrained
 from harness.stages.prune import Prune
 from harness.stages.prune_early import PruneEarly
+from harness.stages.retrain import Retrain
 from harness.stages.smoothing import Smoothing
 from harness.stages.student import Student
 from harness.stages.train import Train
@@ -190,17 +193,48 @@ def test_published_weights_are_listed_with_nothing_spent(store: Store, results: 
     assert (row.image_passes, row.device_seconds) == (1437, 80.0)
 
 
-def test_a_network_pruned_at_initialisation_tells_what_that_did_to_its_gradient(store: Store, results: Path) -> None:
-    model = VGG(blocks=((4,),), classes=10)
-    early = PruneEarly(network=model, criterion=Magnitude(), sparsity=0.5, data=DATA, augment=RECIPE.augment)
-    network = Train(network=early, data=DATA, recipe=RECIPE)
-    entry = Entry(name="early", evaluate=Evaluate(network=network, data=DATA, size=32))
-    finish(store, early, gradient_flow=0.75)
-    finish(store, network, image_passes=1437)
+def pruned_early(store: Store, flow: float | None, seed: int, layers_like: Stage | None = None) -> PruneEarly:
+    """A finished one, with its gradient flow."""
+    stage = PruneEarly(
+        network=VGG(blocks=((4,),), classes=10), criterion=Magnitude(), sparsity=0.5, data=DATA,
+        augment=RECIPE.augment, layers_like=layers_like, seed=seed,
+    )  # fmt: skip
+    finish(store, stage, gradient_flow=flow)
+    return stage
+
+
+def row_of(store: Store, results: Path, *networks: Stage) -> Row:
+    """Of the last network; all are finished."""
+    for network in networks:
+        finish(store, network, image_passes=1437)
+    entry = Entry(name="it", evaluate=Evaluate(network=networks[-1], data=DATA, size=32))
     evaluate(store, entry)
-    assert collect("toy", "early", Suite(entries=(entry,)), store, results) == 0
-    (row,) = read_rows("toy", "early", {entry.evaluate.key}, results)
+    assert collect("toy", "one", Suite(entries=(entry,)), store, results) == 0
+    (row,) = read_rows("toy", "one", {entry.evaluate.key}, results)
+    return row
+
+
+def test_a_network_pruned_at_initialisation_tells_what_that_did_to_its_gradient(store: Store, results: Path) -> None:
+    trained = Train(network=pruned_early(store, 0.75, seed=5), data=DATA, recipe=RECIPE)
+    row = row_of(store, results, trained)
     assert (row.gradient_flow, row.losses) == (0.75, None)
+    longer = Retrain(network=trained, data=DATA, recipe=RECIPE)
+    assert row_of(store, results, longer).gradient_flow == 0.75
+
+
+@pytest.mark.parametrize("flow", [0.5, None])
+def test_the_gradient_is_not_that_of_the_network_whose_layers_are_copied(
+    store: Store, results: Path, flow: float | None
+) -> None:
+    shuffled = pruned_early(store, flow, seed=6, layers_like=pruned_early(store, 0.75, seed=5))
+    assert row_of(store, results, Train(network=shuffled, data=DATA, recipe=RECIPE)).gradient_flow == flow
+
+
+def test_the_gradient_is_not_that_of_the_teacher(store: Store, results: Path) -> None:
+    teacher = Train(network=pruned_early(store, 0.75, seed=5), data=DATA, recipe=RECIPE)
+    model = VGG(blocks=((4,),), classes=10)
+    student = Distill(student=model, teacher=teacher, method=KD(), data=DATA, recipe=RECIPE)
+    assert row_of(store, results, teacher, student).gradient_flow is None
 
 
 def test_suites_that_share_a_network_have_a_row_each(store: Store, results: Path) -> None:

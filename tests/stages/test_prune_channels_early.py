@@ -21,6 +21,7 @@ from harness.data.augment import Augment
 from harness.data.digits import Digits
 from harness.errors import UserError
 from harness.models.resnet import ResNet
+from harness.models.torchvision import Torchvision
 from harness.models.vgg import VGG
 from harness.network import read_network
 from harness.objective import CrossEntropy
@@ -139,6 +140,17 @@ def _slope(network: nn.Module, tensors: list[nn.Parameter], channel: int) -> flo
 def _loss(network: nn.Module, batch: Batch) -> Tensor:
     (term,) = CrossEntropy().terms(network, batch, None).values()
     return term
+
+
+def test_depthwise_layers_read_channels_too() -> None:
+    torch.manual_seed(0)
+    network = Torchvision("mobilenet_v2", classes=3).build().double().eval()
+    found = Magnitude().score(network, [], CrossEntropy())
+    sums = sum_by_channel(network, torch.zeros(1, 3, 32, 32, dtype=torch.float64), found)
+    by_depthwise = found["features.3.conv.1.0.weight"].sum((1, 2, 3))
+    by_pointwise = found["features.3.conv.2.weight"].sum((0, 2, 3))
+    (layer,) = {"features.3.conv.0.0", "features.3.conv.1.0"} & sums.keys()
+    torch.testing.assert_close(sums[layer], by_depthwise + by_pointwise)
 
 
 def test_a_criterion_that_is_no_derivative_adds_its_scores() -> None:
