@@ -60,10 +60,15 @@ def gradient(loss: Callable[[Weights], Tensor], weights: Weights) -> Weights:
 
 @torch.enable_grad()
 def hessian_vector_product(loss: Callable[[Weights], Tensor], weights: Weights, vector: Weights) -> Weights:
-    """H v, H the Hessian of a scalar `loss` at `weights`, v the `vector`: the gradient of (gradient times v)."""
+    """H v, H the Hessian of a scalar `loss` at `weights`, v the `vector`: the gradient of (gradient times v).
+
+    Zeros where `loss` is linear in the weights.
+    """
     leaves = _leaves(weights)
     gradients = torch.autograd.grad(loss(leaves), list(leaves.values()), create_graph=True, materialize_grads=True)
     curved = [(g, vector[name]) for name, g in zip(leaves, gradients, strict=True) if g.requires_grad]
+    if not curved:
+        return {name: torch.zeros_like(weight) for name, weight in weights.items()}
     outputs, seeds = zip(*curved, strict=True)
     products = torch.autograd.grad(outputs, list(leaves.values()), seeds, materialize_grads=True)
     return dict(zip(leaves, products, strict=True))

@@ -30,6 +30,9 @@ class ProsPr:
     With a loss of self-distillation this is the criterion of EPSD (Chen et al., AAAI 2024), with cross-entropy that of
     ProsPr. How EPSD sets the four fields is not established: these values, ProsPr's, are a proposal of ours.
 
+    What the network says to itself (of CS-KD's mates; in the past, for PS-KD and DLB) is a constant in every step, for
+    the way back through the steps too.
+
     For a network at its initialisation: it runs in training mode. What an objective remembers goes on from step to
     step, so it should be one of its own; what it learns beside the network stays as it is. dL/dm goes back through the
     steps one at a time: memory is that of one double backward, and a copy of the weights for every step.

@@ -90,6 +90,12 @@ def test_the_hessian_is_that_of_a_quadratic_form() -> None:
     assert {name: value.tolist() for name, value in product.items()} == {"w": [4, 7], "unused": [0]}
 
 
+def test_a_plane_has_no_curvature() -> None:
+    at = {"w": torch.tensor([1.0, -1.0]), "b": torch.ones(1)}
+    product = hessian_vector_product(lambda weights: 3 * weights["w"].sum() + weights["b"].sum(), at, at)
+    assert {name: value.tolist() for name, value in product.items()} == {"w": [0, 0], "b": [0]}
+
+
 def test_a_network_at_other_weights_forgets_what_it_met(convnet: nn.Sequential, batches: list[Batch]) -> None:
     before = {name: tensor.clone() for name, tensor in convnet.state_dict().items()}
     weights = {name: torch.zeros_like(parameter) for name, parameter in convnet.named_parameters()}
