@@ -34,6 +34,8 @@ FLOORS = {
     "harness.pruning": 1,
     "harness.distillation": 1,
     "harness.divergence": 1,
+    "harness.gradients": 1,
+    "harness.gradient_flow": 1,
     "harness.self_distillation": 1,
     "harness.objective": 1,
     "harness.metrics": 1,

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from harness.batch import Batch
 from harness.contracts import Forward, Given, Objective
-from harness.criteria._gradients import Weights, gradient, hessian_vector_product
+from harness.gradients import Weights, gradient, hessian_vector_product
 from harness.objective import total
 
 

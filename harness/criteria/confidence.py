@@ -38,7 +38,7 @@ class Confidence:
 
         Raises StageError without a batch.
         """
-        from harness.criteria._gradients import summed_gradients
+        from harness.gradients import summed_gradients
         from harness.pruning.mask import prunable
 
         taken = list(take(batches, self.batches))
@@ -61,7 +61,7 @@ def _class_means(model: "nn.Module", batches: "list[Batch]") -> "tuple[Tensor, T
     """The mean confidence (classes,) in the images of each class, and how many they are."""
     import torch
 
-    from harness.criteria._gradients import in_mode
+    from harness.gradients import in_mode
 
     with torch.no_grad(), in_mode(model, training=False):
         logits = [model(batch.images) for batch in batches]

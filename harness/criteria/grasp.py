@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from harness.batch import Batch
     from harness.contracts import Forward, Objective
-    from harness.criteria._gradients import Weights
+    from harness.gradients import Weights
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +45,7 @@ class GraSP:
         Raises StageError without a batch.
         """
         from harness.criteria._evaluation import evaluate
-        from harness.criteria._gradients import in_mode, network_at
+        from harness.gradients import in_mode, network_at
         from harness.pruning.mask import prunable
 
         def tempered(weights: "Weights") -> "Forward":

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from harness.batch import Batch
     from harness.contracts import Objective
     from harness.criteria._evaluation import Evaluation
-    from harness.criteria._gradients import Weights
+    from harness.gradients import Weights
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,8 +63,8 @@ class ProsPr:
         self, model: "nn.Module", batches: "Iterable[Batch]", objective: "Objective"
     ) -> "dict[str, Tensor]":
         """dL(w_K)/dm for every prunable weight, in its shape."""
-        from harness.criteria._gradients import in_mode
         from harness.criteria._sensitivity import derivatives
+        from harness.gradients import in_mode
         from harness.pruning.mask import prunable
 
         with in_mode(model, training=True):
@@ -78,7 +78,7 @@ class ProsPr:
         self, model: "nn.Module", batches: "Iterable[Batch]", objective: "Objective"
     ) -> "dict[str, Tensor]":
         """All parameters after the inner steps, w_K, for a training that starts there; `model` stays where it is."""
-        from harness.criteria._gradients import in_mode
+        from harness.gradients import in_mode
 
         with in_mode(model, training=True):
             steps, _ = self._descend(model, batches, objective)
@@ -100,7 +100,7 @@ class ProsPr:
         from functools import partial
 
         from harness.criteria._evaluation import evaluate
-        from harness.criteria._gradients import network_at
+        from harness.gradients import network_at
 
         weights = {name: parameter.detach() for name, parameter in model.named_parameters()}
         first, *others = self._batches(batches, objective)

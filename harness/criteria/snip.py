@@ -45,8 +45,8 @@ class Snip:
         self, model: "nn.Module", batches: "Iterable[Batch]", objective: "Objective"
     ) -> "dict[str, Tensor]":
         """dL/dm for every prunable weight, in its shape; L the sum of the batches' losses."""
-        from harness.criteria._gradients import summed_gradients
         from harness.criteria._sensitivity import derivatives
+        from harness.gradients import summed_gradients
         from harness.objective import loss
         from harness.pruning.mask import prunable
 

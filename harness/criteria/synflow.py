@@ -37,7 +37,7 @@ class SynFlow:
         import torch
         from torch.func import functional_call
 
-        from harness.criteria._gradients import in_mode
+        from harness.gradients import in_mode
         from harness.pruning.mask import prunable
 
         (batch,) = take(batches, 1)

@@ -37,7 +37,7 @@ class Taylor:
         """A score per prunable weight, in its shape; the lowest go first. Raises StageError without a batch."""
         import torch
 
-        from harness.criteria._gradients import summed_gradients
+        from harness.gradients import summed_gradients
         from harness.objective import loss
         from harness.pruning.mask import prunable
 

@@ -13,14 +13,15 @@ from harness.context import Context
 from harness.contracts import Objective
 from harness.data.prepared import Prepared
 from harness.engine.group import same_on_all_ranks
-from harness.errors import StageError, UserError
+from harness.errors import UserError
 from harness.gradual import Gradual
 from harness.loop import train
-from harness.network import Architecture, place, read_architecture, read_network, write_weights
+from harness.network import Architecture, place, read_architecture, read_network
 from harness.provenance import EARLIER
-from harness.pruning.mask import Masks, all_kept, digest, hold, kept, masks_of, prunable
+from harness.pruning.mask import Masks, all_kept, digest, hold, kept, masks_of
 from harness.recipe import Recipe
 from harness.spec import Json, Stage
+from harness.stages._publish import publish_network
 from harness.stages.prune_channels_early import PruneChannelsEarly
 from harness.stages.student import Student
 
@@ -104,21 +105,6 @@ def image_passes(recipe: Recipe, images: Mapping[str, int]) -> int:
     train = images["train"] - images["train"] % recipe.global_batch
     chosen_on = images["minival"] if recipe.keep == "best" else 0
     return (recipe.end - recipe.first_epoch) * (train + chosen_on)
-
-
-def publish_network(
-    architecture: Architecture, network: nn.Module, folder: Path, masks: Masks, image_size: int
-) -> None:
-    """Write the network, read it back and see that what `masks` removed is zero in the file."""
-    odd = [name for name, tensor in network.state_dict().items() if not tensor.isfinite().all()]
-    if odd:
-        raise StageError(f"{odd[0]} holds numbers that are not finite after training: lower the learning rate")
-    architecture.write(folder)
-    write_weights(network, folder)
-    saved = prunable(read_network(folder, image_size))
-    alive = sum(int(saved[name][~mask.cpu()].count_nonzero()) for name, mask in masks.items())
-    if alive:
-        raise StageError(f"{alive} weights that were pruned are not zero in the saved file")
 
 
 def require_classes(architecture: Architecture, prepared: Prepared) -> None:

@@ -63,7 +63,7 @@ class PruneChannelsEarly(Stage):
         from harness.pruning.channel import replay
         from harness.pruning.channel_search import choose_channels
         from harness.pruning.mask import all_kept
-        from harness.stages._fit import publish_network
+        from harness.stages._publish import publish_network
 
         torch.manual_seed(self.seed)
         size = self.augment.size

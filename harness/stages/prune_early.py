@@ -77,10 +77,10 @@ class PruneEarly(Stage):
     def run(self, inputs: Mapping[str, Path], context: Context) -> dict[str, Json]:
         import torch
 
+        from harness.gradient_flow import gradient_flow
         from harness.network import Architecture, place
-        from harness.pruning.gradient_flow import gradient_flow
         from harness.pruning.mask import apply, digest, keep_apart, kept
-        from harness.stages._fit import publish_network
+        from harness.stages._publish import publish_network
         from harness.stages._scoring import early_batches
 
         torch.manual_seed(self.seed)

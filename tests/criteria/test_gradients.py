@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from harness.batch import Batch
 from harness.contracts import Forward, Given
-from harness.criteria._gradients import gradient, hessian_vector_product, in_mode, network_at, summed_gradients
+from harness.gradients import gradient, hessian_vector_product, in_mode, network_at, summed_gradients
 from harness.objective import CrossEntropy, loss
 from harness.pruning import mask
 

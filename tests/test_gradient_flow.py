@@ -9,7 +9,7 @@ from torch.func import functional_call
 from torch.nn import functional as F
 
 from harness.batch import Batch
-from harness.pruning.gradient_flow import gradient_flow
+from harness.gradient_flow import gradient_flow
 from harness.pruning.mask import Masks, all_kept, prunable
 
 

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from harness.batch import Batch
-from harness.criteria._gradients import summed_gradients
+from harness.gradients import summed_gradients
 from harness.objective import CrossEntropy, loss
 from harness.pruning.mask import Masks, all_kept, apply
 
