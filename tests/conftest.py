@@ -18,13 +18,6 @@ from harness.store import Store
 from harness.topology import Topology
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Side by side run files that share no fixtures; those of a cluster share it."""
-    for item in items:
-        folder = item.path.parent.name
-        item.add_marker(pytest.mark.xdist_group(folder if folder == "cluster" else str(item.path)))
-
-
 @pytest.fixture
 def photo_tree(tmp_path: Path) -> Callable[..., Path]:
     """Makes DIR/{train,val}/<class>/*.jpg of seeded smooth noise: real JPEG files of various sizes."""
