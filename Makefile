@@ -27,11 +27,8 @@ help: ## list the targets
 demo: setup ## set up, then run the whole pipeline on the digits set, to a table
 	$(PYTHON) launch/digits.py --executor local
 
-# The tests on a cluster wait more than they compute, so they run beside the others.
 test: slurm check ## set up, with Slurm if possible, then run the checks and all tests
-	@$(PYTHON) -m pytest tests/cluster >$(CACHE)/cluster.log 2>&1 & cluster=$$!; \
-	$(PYTHON) -m pytest --ignore=tests/cluster; code=$$?; \
-	wait $$cluster || code=$$?; cat $(CACHE)/cluster.log; exit $$code
+	$(PYTHON) -m pytest
 
 check: setup ## set up, then run the checks alone: lint, format, types
 	$(PYTHON) -m ruff check

@@ -26,7 +26,7 @@ from harness.plan import make_plan
 from harness.recipe import Recipe
 from harness.run import main, run_stages
 from harness.spec import Stage
-from harness.stages import _fit
+from harness.stages import _fit, _publish
 from harness.stages.evaluate import Evaluate
 from harness.stages.prepare import Prepare
 from harness.stages.train import Train
@@ -231,7 +231,7 @@ def test_a_full_disk_is_said(store: Store, monkeypatch: pytest.MonkeyPatch) -> N
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(_fit, "write_weights", full)
+    monkeypatch.setattr(_publish, "write_weights", full)
     with pytest.raises(StageError, match="No space left on device"):
         run(store, DATA, TRAIN)
     assert artefacts(store) == {DATA.key}
