@@ -176,7 +176,7 @@ def test_what_rank_0_fails_at_ends_every_rank_with_its_reason(
 
     with monkeypatch.context() as patch:
         patch.setattr("harness.pruning.channel.score_channels", failing(error))
-        patch.setattr("harness.engine.group.from_rank_0", tell)
+        patch.setattr("harness.stages._decided.from_rank_0", tell)
         with pytest.raises(type(error), match=str(error)):
             HALF.run(inputs, context)
     elsewhere = on_rank_1(context, hears=told[0], monkeypatch=monkeypatch)
@@ -193,7 +193,7 @@ def failing(error: Exception) -> Callable[..., None]:
 
 def on_rank_1(context: Context, *, hears: Any, monkeypatch: pytest.MonkeyPatch) -> Context:
     """Another rank, whose disk is its own and to which rank 0 says what it `hears`."""
-    monkeypatch.setattr("harness.engine.group.from_rank_0", lambda value: hears)
+    monkeypatch.setattr("harness.stages._decided.from_rank_0", lambda value: hears)
     topology = Topology(rank=1, world=2)
     return dataclasses.replace(context, topology=topology, unfinished=context.unfinished / "elsewhere")
 
