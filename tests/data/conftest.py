@@ -1,5 +1,6 @@
 """Small data sets, made once for all tests of this folder."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -83,3 +84,9 @@ def mixed_file(photos: Path, folder: ImageFolder, store: Callable[..., Path]) ->
 def digits_file(store: Callable[..., Path]) -> Path:
     """The 360 digits of the validation split, 32x32."""
     return store(Digits().split("val", None))
+
+
+@pytest.fixture
+def spoiled(whole: Path, tmp_path: Path) -> Path:
+    """A copy, for a test to spoil, of the data folder that its file calls `whole`."""
+    return Path(shutil.copytree(whole, tmp_path / "data"))

@@ -12,6 +12,9 @@ import pytest
 from PIL import Image
 from torchvision import datasets
 
+from harness.data.source import Source
+from harness.errors import UserError
+
 TINY_IDS = [f"n{number:08}" for number in range(200)]
 BIRDS = [f"{number:03}.Bird_{number}" for number in range(1, 201)]
 
@@ -115,6 +118,15 @@ MAKERS: dict[str, Callable[[Path, pytest.MonkeyPatch], None]] = {
     "tiny_imagenet": tiny_imagenet,
 }
 """One for each file of a source; a new source adds a row."""
+
+
+def complaint(source: Source, root: Path | None) -> str:
+    """What a source says, in one line, of a folder that does not hold it."""
+    with pytest.raises(UserError) as caught:
+        source.check(root)
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
 
 
 def offline(patch: pytest.MonkeyPatch) -> None:

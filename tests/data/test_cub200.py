@@ -10,12 +10,11 @@ from PIL import Image
 from harness.data._ffcv import open_reader
 from harness.data.cub200 import Cub200
 from harness.data.prepared import Prepared
-from harness.errors import UserError
 from harness.run import run_stages
 from harness.stages.prepare import Prepare
 from harness.store import Store
 from harness.topology import Topology
-from tests.data.official import BIRDS, cub200
+from tests.data.official import BIRDS, complaint, cub200
 
 SOURCE = Cub200()
 
@@ -26,20 +25,6 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("whole")
     cub200(root, pytest.MonkeyPatch())
     return root
-
-
-@pytest.fixture
-def spoiled(whole: Path, tmp_path: Path) -> Path:
-    """A copy that a test may spoil."""
-    return Path(shutil.copytree(whole, tmp_path / "data"))
-
-
-def complaint(root: Path | None) -> str:
-    with pytest.raises(UserError) as caught:
-        SOURCE.check(root)
-    message = str(caught.value)
-    assert "\n" not in message
-    return message
 
 
 def edit(root: Path, name: str, number: int, line: str) -> Path:
@@ -104,14 +89,16 @@ def test_both_splits_are_prepared(whole: Path, tmp_path: Path) -> None:
 
 def test_no_folder_or_an_empty_one(tmp_path: Path) -> None:
     for root in (None, tmp_path, tmp_path / "nowhere"):
-        assert "holds CUB_200_2011/ from https://data.caltech.edu/records/20098" in complaint(root)
+        assert "holds CUB_200_2011/ from https://data.caltech.edu/records/20098" in complaint(SOURCE, root)
 
 
 @pytest.mark.parametrize("name", ["classes.txt", "images.txt", "image_class_labels.txt", "train_test_split.txt"])
 def test_a_text_file_that_is_not_there(spoiled: Path, name: str) -> None:
     file = spoiled / "CUB_200_2011" / name
     file.unlink()
-    assert f"cannot read {file} (No such file or directory): unpack CUB_200_2011.tgz again" in complaint(spoiled)
+    assert f"cannot read {file} (No such file or directory): unpack CUB_200_2011.tgz again" in complaint(
+        SOURCE, spoiled
+    )
 
 
 @pytest.mark.parametrize(
@@ -125,44 +112,44 @@ def test_a_text_file_that_is_not_there(spoiled: Path, name: str) -> None:
 )
 def test_a_damaged_line(spoiled: Path, name: str, line: str) -> None:
     file = edit(spoiled, name, 3, f"{line}\n")
-    assert f"line 3 of {file} is damaged, {line!r}: unpack" in complaint(spoiled)
+    assert f"line 3 of {file} is damaged, {line!r}: unpack" in complaint(SOURCE, spoiled)
 
 
 def test_an_image_may_not_be_in_both_splits(spoiled: Path) -> None:
     file = edit(spoiled, "images.txt", 2, f"2 {BIRDS[0]}/Bird_0001.jpg\n")
-    assert f"line 2 of {file} repeats an earlier one" in complaint(spoiled)
+    assert f"line 2 of {file} repeats an earlier one" in complaint(SOURCE, spoiled)
 
 
 def test_an_id_may_not_come_twice(spoiled: Path) -> None:
     file = edit(spoiled, "train_test_split.txt", 2, "1 0\n")
-    assert f"line 2 of {file} repeats an earlier one" in complaint(spoiled)
+    assert f"line 2 of {file} repeats an earlier one" in complaint(SOURCE, spoiled)
 
 
 @pytest.mark.parametrize(("line", "count"), [("", 199), (f"0 {BIRDS[199]}\n", 200)])
 def test_other_classes(spoiled: Path, line: str, count: int) -> None:
     file = edit(spoiled, "classes.txt", 200, line)
-    assert f"{file} lists {count} classes, cub200 has 200, numbered from 1" in complaint(spoiled)
+    assert f"{file} lists {count} classes, cub200 has 200, numbered from 1" in complaint(SOURCE, spoiled)
 
 
 def test_files_about_different_images(spoiled: Path) -> None:
     home = spoiled / "CUB_200_2011"
     edit(spoiled, "train_test_split.txt", 400, "")
-    assert f"image 400 is in {home / 'images.txt'} but not in train_test_split.txt" in complaint(spoiled)
+    assert f"image 400 is in {home / 'images.txt'} but not in train_test_split.txt" in complaint(SOURCE, spoiled)
     edit(spoiled, "train_test_split.txt", 399, "399 0\n400 1\n401 0\n")
-    assert f"image 401 is in {home / 'train_test_split.txt'} but not in images.txt" in complaint(spoiled)
+    assert f"image 401 is in {home / 'train_test_split.txt'} but not in images.txt" in complaint(SOURCE, spoiled)
 
 
 @pytest.mark.parametrize("label", [2, 201])
 def test_a_label_that_is_not_the_folder(spoiled: Path, label: int) -> None:
     edit(spoiled, "image_class_labels.txt", 1, f"1 {label}\n")
     file = spoiled / "CUB_200_2011" / "images.txt"
-    assert f"image 1 of {file} lies in {BIRDS[0]}, which is not class {label}" in complaint(spoiled)
+    assert f"image 1 of {file} lies in {BIRDS[0]}, which is not class {label}" in complaint(SOURCE, spoiled)
 
 
 @pytest.mark.parametrize(("image", "line", "kind"), [(1, "1 0\n", "training"), (2, "2 1\n", "test")])
 def test_a_class_that_is_missing_from_a_split(spoiled: Path, image: int, line: str, kind: str) -> None:
     file = edit(spoiled, "train_test_split.txt", image, line)
-    assert f"{file} leaves {BIRDS[0]} without {kind} images" in complaint(spoiled)
+    assert f"{file} leaves {BIRDS[0]} without {kind} images" in complaint(SOURCE, spoiled)
 
 
 @pytest.mark.parametrize("lost", ["a photo", "a folder"])
@@ -172,4 +159,4 @@ def test_a_photo_that_is_listed_but_not_there(spoiled: Path, lost: str) -> None:
         shutil.rmtree(folder)
     else:
         (folder / "Bird_0009.jpg").unlink()
-    assert f"image {folder / 'Bird_0009.jpg'} is in images.txt, but the file is not there" in complaint(spoiled)
+    assert f"image {folder / 'Bird_0009.jpg'} is in images.txt, but the file is not there" in complaint(SOURCE, spoiled)

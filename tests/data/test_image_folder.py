@@ -12,20 +12,13 @@ from PIL import Image
 from harness.data._folder import to_rgb
 from harness.data.image_folder import ImageFolder
 from harness.errors import UserError
+from tests.data.official import complaint
 
 
 @pytest.fixture
 def tree(photos: Path, tmp_path: Path) -> Path:
     """A copy that a test may spoil."""
     return Path(shutil.copytree(photos, tmp_path / "data"))
-
-
-def complaint(folder: ImageFolder, root: Path | None) -> str:
-    with pytest.raises(UserError) as caught:
-        folder.check(root)
-    message = str(caught.value)
-    assert "\n" not in message
-    return message
 
 
 def test_labels_follow_the_sorted_class_names(folder: ImageFolder, photos: Path) -> None:

@@ -8,8 +8,7 @@ import pytest
 from PIL import Image
 
 from harness.data.tiny_imagenet import TinyImagenet
-from harness.errors import UserError
-from tests.data.official import TINY_IDS, tiny_imagenet
+from tests.data.official import TINY_IDS, complaint, tiny_imagenet
 
 SOURCE = TinyImagenet()
 
@@ -20,20 +19,6 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("whole")
     tiny_imagenet(root, pytest.MonkeyPatch())
     return root
-
-
-@pytest.fixture
-def spoiled(whole: Path, tmp_path: Path) -> Path:
-    """A copy that a test may spoil."""
-    return Path(shutil.copytree(whole, tmp_path / "data"))
-
-
-def complaint(root: Path | None) -> str:
-    with pytest.raises(UserError) as caught:
-        SOURCE.check(root)
-    message = str(caught.value)
-    assert "\n" not in message
-    return message
 
 
 def test_labels_follow_the_sorted_ids_in_both_splits(whole: Path) -> None:
@@ -54,12 +39,14 @@ def test_grey_images_become_rgb(whole: Path) -> None:
 
 def test_no_folder_or_an_empty_one(tmp_path: Path) -> None:
     for root in (None, tmp_path, tmp_path / "nowhere"):
-        assert "holds tiny-imagenet-200/ from https://cs231n.stanford.edu/tiny-imagenet-200.zip" in complaint(root)
+        assert "holds tiny-imagenet-200/ from https://cs231n.stanford.edu/tiny-imagenet-200.zip" in complaint(
+            SOURCE, root
+        )
 
 
 def test_another_number_of_classes(spoiled: Path) -> None:
     shutil.rmtree(spoiled / "tiny-imagenet-200" / "train" / TINY_IDS[3])
-    assert "holds 199 classes, tiny_imagenet has 200" in complaint(spoiled)
+    assert "holds 199 classes, tiny_imagenet has 200" in complaint(SOURCE, spoiled)
 
 
 @pytest.mark.parametrize("left", ["a class without images/", "an empty images/"])
@@ -68,13 +55,13 @@ def test_a_class_without_training_images(spoiled: Path, left: str) -> None:
     shutil.rmtree(folder / "images")
     if left == "an empty images/":
         (folder / "images").mkdir()
-    assert f"class folder {folder} holds no images" in complaint(spoiled)
+    assert f"class folder {folder} holds no images" in complaint(SOURCE, spoiled)
 
 
 def test_no_annotations(spoiled: Path) -> None:
     file = spoiled / "tiny-imagenet-200" / "val" / "val_annotations.txt"
     file.unlink()
-    assert f"cannot read {file}" in complaint(spoiled)
+    assert f"cannot read {file}" in complaint(SOURCE, spoiled)
 
 
 @pytest.mark.parametrize("damage", ["an image less", "a line less", "an unknown class", "a class without images"])
@@ -90,7 +77,7 @@ def test_annotations_that_do_not_fit(spoiled: Path, damage: str) -> None:
         annotations.write_text("".join([first.replace(TINY_IDS[0], "n99999999"), *rest]))
     else:
         annotations.write_text("".join([first.replace(TINY_IDS[0], TINY_IDS[1]), *rest]))
-    assert f"{annotations} does not give each of {val / 'images'} a class" in complaint(spoiled)
+    assert f"{annotations} does not give each of {val / 'images'} a class" in complaint(SOURCE, spoiled)
 
 
 def test_the_listing_changes_when_an_image_gets_another_class(whole: Path, spoiled: Path) -> None:
