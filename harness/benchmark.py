@@ -6,6 +6,7 @@ Lives here: `Entry`, `Suite` and finding a suite by name. Must not: recipes (the
 import importlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import benchmarks
@@ -60,7 +61,7 @@ class Suite:
     protocol: str = ""
     """What a reader of the table must know of it: `paper recipes`, `a tenth of the paper's epochs`."""
 
-    @property
+    @cached_property
     def names(self) -> tuple[str, ...]:
         """The entries' names in their order, each once however many seeds there are."""
         return tuple(dict.fromkeys(entry.name for entry in self.entries))

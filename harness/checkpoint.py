@@ -12,26 +12,30 @@ A checkpoint is written aside, flushed and renamed, as artefacts are. Rank 0 wri
 import hashlib
 import json
 import os
+import secrets
 import shutil
 import time
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from enum import IntEnum
 from pathlib import Path
 from threading import Thread, get_native_id
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from safetensors.torch import load
 
 from harness.context import Context
 from harness.engine.group import sum_over_ranks
-from harness.errors import StageError
+from harness.errors import StageError, Stopped
 from harness.spec import Json
 from harness.store import flush
 
 TENSORS, FACTS = "tensors.safetensors", "checkpoint.json"
 KEPT = 2
+SHARE = 0.01
+"""Of its time that training may be held up by saving."""
 _TYPES = {
     torch.float16: "F16",
     torch.float32: "F32",
@@ -50,6 +54,15 @@ class Saved:
     tensors: dict[str, torch.Tensor]
 
 
+class Verdict(IntEnum):
+    """What is to be done between two steps, on all ranks alike."""
+
+    GO_ON = 0
+    SAVE = 1
+    SAVE_AND_STOP = 2
+    STOP = 3
+
+
 class Checkpoints:
     """The checkpoints of one stage. Every rank holds one of these and calls it at the same steps."""
 
@@ -58,7 +71,8 @@ class Checkpoints:
         self._folder = context.unfinished
         self._staged: dict[str, torch.Tensor] = {}
         self._writing: Future[None] | None = None
-        self._written = time.monotonic()
+        self._asked = self._last = time.monotonic()
+        self._held_up = 0.0
 
     def newest(self) -> Saved:
         """The last checkpoint whose hash is right, on every rank; an empty one if there is none."""
@@ -72,22 +86,29 @@ class Checkpoints:
         self._context.journal.write("resumed", updates=number)
         return saved
 
-    def due(self) -> bool:
-        """Whether it is time to save, which rank 0 decides for all. While one is being written, it is not."""
-        late = time.monotonic() - self._written >= self._context.checkpoint_s or self._context.ending.is_set()
-        now = self._context.topology.leads and late and (self._writing is None or self._writing.done())
-        return sum_over_ranks(torch.tensor([int(now)], device=self._context.device)) == [1]
+    def verdict(self) -> Verdict:
+        """What rank 0 decides for all. While a checkpoint is being written, it is not time for the next."""
+        self._asked = time.monotonic()
+        mine = self._decide() if self._context.topology.leads else Verdict.GO_ON
+        (verdict,) = sum_over_ranks(torch.tensor([int(mine)], device=self._context.device))
+        return Verdict(verdict)
 
     def save(self, updates: int, facts: Mapping[str, Json], tensors: Mapping[str, torch.Tensor]) -> None:
         """Copy the tensors, and write the copy while training goes on."""
-        self._context.ending.clear()
-        self._written = time.monotonic()
+        self._last = time.monotonic()
         if not self._context.topology.leads:
             return
         self.finish()
         self._stage(tensors)
+        self._held_up = time.monotonic() - self._asked
         self._writing = Future()
         Thread(target=self._write, args=(self._writing, updates, dict(facts)), name="checkpoint", daemon=True).start()
+
+    def stop(self) -> NoReturn:
+        """Leave the training on all ranks, once what is being written is on the disk."""
+        self.finish()
+        sum_over_ranks(torch.zeros(1, device=self._context.device, dtype=torch.int64))  # all wait for rank 0
+        raise Stopped(self._context.ending.reason or "another attempt has taken the stage over")
 
     def finish(self) -> None:
         """Wait for what is being written. That it cannot be is told and no more: training is worth more than it."""
@@ -99,6 +120,14 @@ class Checkpoints:
         except (OSError, TimeoutError) as error:
             reason = f"{type(error).__name__} {error}".strip()
             self._context.journal.write("unsaved", reason=f"cannot write a checkpoint to {self._folder}: {reason}")
+
+    def _decide(self) -> Verdict:
+        if self._context.lease is not None and self._context.lease.lost.is_set():
+            return Verdict.STOP
+        if self._context.ending.reason is not None:
+            return Verdict.SAVE_AND_STOP
+        late = self._asked - self._last >= max(self._context.checkpoint_s, self._held_up / SHARE)
+        return Verdict.SAVE if late and (self._writing is None or self._writing.done()) else Verdict.GO_ON
 
     def _newest_whole(self) -> tuple[int, Saved | None]:
         """Where to go on, and from what; what is damaged or half-written before it goes away."""
@@ -131,6 +160,7 @@ class Checkpoints:
         except BaseException as error:  # told to whoever saves next
             done.set_exception(error)
         else:
+            self._context.journal.write("saved", updates=updates, seconds=round(self._held_up, 3))
             done.set_result(None)
 
 
@@ -138,8 +168,7 @@ def write_checkpoint(
     folder: Path, updates: int, facts: Mapping[str, Json], tensors: Mapping[str, torch.Tensor]
 ) -> None:
     """Make FOLDER/<updates> appear whole, and let all but the newest `KEPT` go. Tensors are row-major, on the CPU."""
-    aside = folder / f".{updates}-{os.getpid()}"
-    shutil.rmtree(aside, ignore_errors=True)
+    aside = folder / f".{updates}-{secrets.token_hex(4)}"  # a paused attempt of another host may be at it too
     aside.mkdir(parents=True)
     digest = write_tensors(aside / TENSORS, tensors)
     (aside / FACTS).write_text(json.dumps({"facts": facts, "sha256": digest}, sort_keys=True) + "\n")

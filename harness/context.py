@@ -5,9 +5,10 @@ Lives here: `Context`. Must not: anything of the spec.
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from threading import Event
 
+from harness.ending import Ending
 from harness.journal import Journal
+from harness.lease import Lease
 from harness.placement import CHECKPOINT_S, PATIENCE_S
 from harness.topology import Topology
 
@@ -30,5 +31,6 @@ class Context:
     """Loader threads of this process."""
     patience_s: float = PATIENCE_S
     checkpoint_s: float = CHECKPOINT_S
-    ending: Event = field(default_factory=Event)
-    """Set when the machine will soon be taken away."""
+    ending: Ending = field(default_factory=Ending)
+    lease: Lease | None = None
+    """What keeps others from the stage; rank 0 has it."""

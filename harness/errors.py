@@ -1,4 +1,4 @@
-"""The two ways a command ends badly, as one line and an exit code; every other exception is a defect.
+"""The ways a command ends badly, as one line and an exit code; every other exception is a defect.
 
 Lives here: exception types and `exit_code`. Must not: anything that raises them.
 """
@@ -15,8 +15,23 @@ class StageError(Exception):
     """A stage failed by itself (a loss that is not finite, a wrong total). Nothing was published. Exit code 1."""
 
 
+class GaveUpError(StageError):
+    """A stage failed as often as its launch allows."""
+
+
+class Stopped(Exception):
+    """The attempt ends in order to go on later: the machine is taken away, say. Exit code 75."""
+
+
+TRY_AGAIN = 75
+"""What sysexits.h calls a temporary failure; a batch file then puts its job back into the queue."""
+
+
 def exit_code(work: Callable[[], None]) -> int:
-    """Do the work. 0: done; 2: bad input; 1: a stage failed; 130: interrupted. A bad end gets one line on stderr."""
+    """Do the work. 0: done; 2: bad input; 1: a stage failed; 75: to be tried again; 130: interrupted.
+
+    A bad end gets one line on stderr.
+    """
     try:
         work()
     except UserError as error:
@@ -28,6 +43,9 @@ def exit_code(work: Callable[[], None]) -> int:
     except StageError as error:
         print(f"failed: {error}", file=sys.stderr)
         return 1
+    except Stopped as stopped:
+        print(f"stopped: {stopped}", file=sys.stderr)
+        return TRY_AGAIN
     except KeyboardInterrupt:
         print("interrupted: the same command goes on from what is finished and the last checkpoint", file=sys.stderr)
         return 130

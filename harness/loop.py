@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from harness.batch import Batch
-from harness.checkpoint import Checkpoints
+from harness.checkpoint import Checkpoints, Verdict
 from harness.context import Context
 from harness.contracts import Objective
 from harness.data.prepared import Prepared
@@ -53,13 +53,14 @@ def train(
     """Train in place; pruned weights must be zero and held already.
 
     Goes on where the newest checkpoint was taken. `gradual`: prunes the network on the way. Raises StageError at the
-    first loss that is not finite, on all ranks together.
+    first loss that is not finite, Stopped when the machine is taken away, on all ranks together.
     """
     stream = data.train_stream(recipe, seed, context, objective.mates)
     training = Training(network, recipe, objective, stream, context, data if recipe.keep == "best" else None, gradual)
     try:
-        for epoch in range(recipe.first_epoch + len(training.seen.epochs), recipe.end):
-            training.epoch(epoch)
+        with context.ending.deferred():
+            for epoch in range(recipe.first_epoch + len(training.seen.epochs), recipe.end):
+                training.epoch(epoch)
     finally:
         training.checkpoints.finish()
         training.engine.close()
@@ -110,12 +111,12 @@ class Training:
                     self.pruner.before(number * steps + step)
                 self.step(batches, learning_rate(self.recipe, number + step / steps))
                 if self.watch.end_step():
-                    self.save_if_due()
+                    self.between_steps()
         self.watch.end_epoch()
         if self.selection is not None:
             self.seen.best = self.selection.see(self.seen.best)
         if number + 1 < self.recipe.end:
-            self.save_if_due()
+            self.between_steps()
 
     def step(self, batches: Iterator[Batch], lr: float) -> None:
         """One update of the weights, from as many batches as make a global one."""
@@ -134,10 +135,13 @@ class Training:
         """Logits in fp32 whatever the precision of the network: what losses are computed from."""
         return self.engine.forward(images).float()
 
-    def save_if_due(self) -> None:
-        """A checkpoint, between two steps."""
-        if self.checkpoints.due():
+    def between_steps(self) -> None:
+        """A checkpoint if it is time for one, and the end if the machine is taken away."""
+        verdict = self.checkpoints.verdict()
+        if verdict in (Verdict.SAVE, Verdict.SAVE_AND_STOP):
             self.checkpoints.save(self.watch.updates, asdict(self.seen), self.state.tensors())
+        if verdict in (Verdict.SAVE_AND_STOP, Verdict.STOP):
+            self.checkpoints.stop()
 
     def finish(self) -> None:
         """Leave the network as it is published."""

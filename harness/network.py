@@ -16,7 +16,6 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from harness.errors import UserError
-from harness.pruning.channel import replay
 from harness.softness import Softened
 from harness.spec import Json, encode, model_from_json
 
@@ -36,6 +35,8 @@ class Architecture:
         """A freshly initialised network of this architecture."""
         network: nn.Module = self.model.build()
         if self.channels is not None:
+            from harness.pruning.channel import replay  # which takes seconds to import
+
             replay(network, self.channels, torch.zeros(1, 3, image_size, image_size))
         return network if self.softness is None else Softened(network, **self.softness)
 

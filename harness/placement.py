@@ -4,13 +4,19 @@ Lives here: `Placement`, the GPUs of this machine. Must not: anything that enter
 """
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+
+from harness.profile import Profile
 
 PATIENCE_S = 60.0
 """How long data or another rank may keep a rank waiting, unless the launch says otherwise."""
-CHECKPOINT_S = 600.0
-"""Time between two checkpoints of a training, unless the launch says otherwise."""
+CHECKPOINT_S = 60.0
+"""Time between two checkpoints of a training, unless the launch says otherwise, or saving takes too large a share."""
+
+MINUTES = 24 * 60
+SIGNAL_SECONDS = 120
+TRIES = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,16 +33,20 @@ class Placement:
     """Loader threads of each rank."""
     patience_s: float = PATIENCE_S
     checkpoint_s: float = CHECKPOINT_S
-    minutes: int = 24 * 60
-    """Time limit of a Slurm job."""
-    partition: str | None = None
-    account: str | None = None
-    qos: str | None = None
-    constraint: str | None = None
-    sbatch: tuple[str, ...] = ()
-    """Further options of sbatch, KEY=VALUE."""
-    setup: tuple[str, ...] = ()
-    """Shell lines of the site that run before a job's command."""
+    site: Profile = field(default_factory=Profile)
+    """The cluster."""
+    tries: int = TRIES
+    """Attempts in a row that a stage may fail without progress."""
+
+    @property
+    def minutes(self) -> int:
+        """Time limit of a job."""
+        return self.site.minutes or MINUTES
+
+    @property
+    def signal_seconds(self) -> int:
+        """How long before a time limit the ranks are told to save."""
+        return self.site.signal_seconds or SIGNAL_SECONDS
 
     @property
     def world(self) -> int:

@@ -37,7 +37,8 @@ def make_plan(wanted: Iterable[tuple[str, Stage]], store: Store) -> list[Step]:
         for needed in inputs_first(stage, order):
             order[needed.key] = needed
             labels[needed.key] = entry
-    return [Step(stage, store.done(stage), labels[key], disk(stage, store)) for key, stage in order.items()]
+    done = store.done_of(list(order.values()))
+    return [Step(stage, key in done, labels[key], disk(stage, store)) for key, stage in order.items()]
 
 
 def disk(stage: Stage, store: Store) -> str:

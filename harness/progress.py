@@ -4,11 +4,12 @@ Lives here: drawing journal events. Must not: writing or finding them.
 """
 
 import sys
-from typing import TextIO
-
-from tqdm import tqdm
+from typing import TYPE_CHECKING, TextIO
 
 from harness.journal import Event
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
 
 
 class Screen:
@@ -34,6 +35,8 @@ class Screen:
             self._line(f"{label}: {event['reason']}")
         elif kind == "done":
             self._line(f"{label}: done in {clock(event['seconds'])}")
+        elif kind == "stopped":
+            self._line(f"{label}: stopped: {event['reason']}; it goes on later")
         elif kind == "failed":
             self._line(f"{label}: failed on rank {event['rank']}: {event['reason']}")
 
@@ -47,6 +50,8 @@ class Screen:
         if self.living:
             text = f"{label}: {describe(event)}"
             if self._bar is None:
+                from tqdm import tqdm  # a tenth of a second that `harness --help` does not pay
+
                 form = "{desc} {percentage:3.0f}% |{bar}|"
                 self._bar = tqdm(total=event["of"], desc=text, file=self.stream, leave=False, bar_format=form)
             self._bar.total, self._bar.n = event["of"], event["done"]

@@ -6,23 +6,25 @@ Lives here: skip, verify, run, publish. Must not: what a stage does, or where it
 import argparse
 import signal
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from harness.attempt import Attempt, journalled, require_code, tried_again
 from harness.context import Context
-from harness.errors import StageError, UserError, exit_code
+from harness.ending import Ending
+from harness.errors import exit_code
 from harness.journal import Event, Journal
+from harness.lease import Lease
 from harness.placement import CHECKPOINT_S, PATIENCE_S
 from harness.progress import Screen
 from harness.provenance import EARLIER, provenance
 from harness.spec import Json, Stage
 from harness.store import Store
-from harness.topology import Topology, detect
+from harness.topology import Topology, detect, slurm_job, slurm_restarts
 
 if TYPE_CHECKING:
     from harness.engine.group import Group
@@ -38,25 +40,33 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--patience", type=float, default=PATIENCE_S, help="longest wait for data or another rank, s")
     parser.add_argument("--checkpoint-minutes", type=float, default=CHECKPOINT_S / 60, help="between two checkpoints")
     parser.add_argument("--need-gpu", action="store_true", help="refuse to run on a CPU")
+    parser.add_argument("--launch", metavar="ID", help="the launch this is a job of: a failure is tried again")
+    parser.add_argument("--tries", type=int, default=1, help="attempts in a row that may fail without progress")
+    parser.add_argument("--code", type=Path, help="refuse to run any other code than this folder's")
     options = parser.parse_args(argv)
     signal.signal(signal.SIGTERM, _end)
-    ending = threading.Event()
-    signal.signal(signal.SIGUSR2, lambda *_: ending.set())  # sent ahead of a time limit
+    ending = Ending()
+    signal.signal(signal.SIGUSR2, lambda *_: ending.ask("the machine is taken away soon"))
     store, screen = Store(options.store), Screen()
+    attempt = Attempt(slurm_job(), slurm_restarts(), options.launch, options.tries)
 
     def work() -> None:
-        run_stages(
-            [store.read_spec(key) for key in options.keys],
-            store,
-            detect(),
-            data=options.data,
-            workers=options.workers,
-            patience_s=options.patience,
-            checkpoint_s=60 * options.checkpoint_minutes,
-            ending=ending,
-            need_gpu=options.need_gpu,
-            listener=lambda stage, event: screen.show(f"{stage.name} {stage.key[:12]}", event),
-        )
+        if options.code is not None:
+            require_code(options.code)
+        with tried_again(attempt, store, options.keys):
+            run_stages(
+                [store.read_spec(key) for key in options.keys],
+                store,
+                detect(),
+                data=options.data,
+                workers=options.workers,
+                patience_s=options.patience,
+                checkpoint_s=60 * options.checkpoint_minutes,
+                ending=ending,
+                attempt=attempt,
+                need_gpu=options.need_gpu,
+                listener=lambda stage, event: screen.show(f"{stage.name} {stage.key[:12]}", event),
+            )
 
     return exit_code(work)
 
@@ -71,12 +81,14 @@ def run_stages(
     listener: Callable[[Stage, Event], None],
     patience_s: float = PATIENCE_S,
     checkpoint_s: float = CHECKPOINT_S,
-    ending: threading.Event | None = None,
+    ending: Ending | None = None,
+    attempt: Attempt | None = None,
     need_gpu: bool = False,
 ) -> None:
     """Run the stages that are not done, in order, in one process group. Rank 0 tells `listener`."""
     from harness.engine.group import choose_device, device_name, join  # torch only where something runs
 
+    ending, attempt = ending or Ending(), attempt or Attempt()
     device = choose_device(topology, need_gpu=need_gpu)
     made_by = provenance(device_name(device))  # now: what runs is the code as it is at the start
     context = partial(
@@ -87,35 +99,36 @@ def run_stages(
         workers=workers,
         patience_s=patience_s,
         checkpoint_s=checkpoint_s,
-        ending=ending or threading.Event(),
+        ending=ending,
     )
     with join(topology, device, patience_s=patience_s) as group:
         for stage in stages:
             with ExitStack() as held:
-                if not claim(stage, store, group, topology, held):
+                with group.failing_together():
+                    lease = claim(stage, store, attempt, held) if topology.leads else None
+                if group.agree("have" if store.done(stage) else "run") == "have":
                     continue
-                held.enter_context(_journalled(stage, store, topology))
+                held.enter_context(journalled(stage, store, topology, ending, attempt))
                 aside = held.enter_context(store.aside(stage)) if topology.leads else None
                 listens = partial(listener, stage)
                 journal = Journal(store.journal_path(stage.key), listens) if topology.leads else Journal(None)
                 folder = Path(group.agree(str(aside)))
-                here = context(folder=folder, unfinished=store.unfinished(stage), journal=journal)
+                here = context(folder=folder, unfinished=store.unfinished(stage), journal=journal, lease=lease)
+                journal.write("start", stage=stage.name, ranks=_ranks(stage, topology), **attempt.facts())
                 run_stage(stage, store, group, here, made_by)
 
 
-def claim(stage: Stage, store: Store, group: "Group", topology: Topology, held: ExitStack) -> bool:
-    """Whether the stage is to be run, on all ranks alike. Rank 0 then holds its lock; it raises if another has it."""
-    with group.failing_together():
-        if topology.leads and not store.done(stage):
-            held.enter_context(store.lock(stage))
-    return group.agree("have" if store.done(stage) else "run") == "run"
+def claim(stage: Stage, store: Store, attempt: Attempt, held: ExitStack) -> Lease | None:
+    """Keep others from the stage, unless it is done. Raises UserError while another process has it."""
+    if store.done(stage):
+        return None
+    attempt.require_tries_left(stage, store)
+    return held.enter_context(store.lock(stage))
 
 
 def run_stage(stage: Stage, store: Store, group: "Group", context: Context, made_by: Mapping[str, Json]) -> None:
     """Verify the inputs, run, publish from rank 0, and leave together."""
     leads = context.topology.leads
-    ranks = context.topology.world if stage.ranks == "all" else 1
-    context.journal.write("start", stage=stage.name, ranks=ranks)
     inputs = {child.key: store.artefact(child) for child in stage.inputs()}
     with group.failing_together():
         if leads:
@@ -131,38 +144,17 @@ def run_stage(stage: Stage, store: Store, group: "Group", context: Context, made
                 payload = stage.run(inputs, context)
     with group.failing_together():
         if leads:
-            seconds = round(time.monotonic() - started, 1)
+            seconds, ranks = round(time.monotonic() - started, 1), _ranks(stage, context.topology)
             spent = round(seconds * ranks + payload.pop(EARLIER, 0.0), 1)  # no result: an undisturbed run has none
             made = {**made_by, "ranks": ranks, "seconds": seconds, "device_seconds": spent}
+            if context.lease is not None:
+                context.lease.require()
             store.publish(stage, context.folder, payload, made)
             context.journal.write("done", stage=stage.name, seconds=seconds)
 
 
-@contextmanager
-def _journalled(stage: Stage, store: Store, topology: Topology) -> Iterator[None]:
-    """Whichever rank meets a failure writes down its reason."""
-    try:
-        yield
-    except BaseException as error:
-        told = _as_stage_error(error)
-        kind = type(told).__name__
-        reason = str(told) if isinstance(told, (UserError, StageError)) else f"{kind}: {told}"
-        Journal(store.journal_path(stage.key)).write("failed", kind=kind, rank=topology.rank, reason=reason)
-        if told is error:
-            raise
-        raise told from error
-
-
-def _as_stage_error(error: BaseException) -> BaseException:
-    """What the machine does to a stage, a full disk or a rank that is gone, is the stage's failure and no defect."""
-    from harness.engine.group import is_lost_rank
-
-    if isinstance(error, OSError):
-        return StageError(f"{type(error).__name__}: {error}")
-    if is_lost_rank(error):
-        detail = str(error).splitlines()[0].rpartition("] ")[2]
-        return StageError(f"another rank has died, or kept this one waiting too long (see --patience): {detail}")
-    return error
+def _ranks(stage: Stage, topology: Topology) -> int:
+    return topology.world if stage.ranks == "all" else 1
 
 
 def _end(*_: object) -> None:

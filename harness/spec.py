@@ -12,7 +12,7 @@ import hashlib
 import json
 import math
 from collections.abc import Callable, Mapping
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -22,6 +22,8 @@ from harness.errors import UserError
 if TYPE_CHECKING:
     from harness.context import Context
 
+_PLAIN = {bool, int, float, str, type(None)}
+"""Most of what a spec holds; no stage is nested in it."""
 Json = Any  # what the json module reads and writes
 
 
@@ -34,12 +36,24 @@ class Stage:
 
     version: ClassVar[int] = 1
     ranks: ClassVar[str] = "one"
+    short: ClassVar[bool] = False
+    """Whether it takes next to no time beside a training, and so no job of its own."""
+    computes: ClassVar[bool] = True
+    """Whether it can use a GPU."""
     keeps: ClassVar[str] = "stores"
     """What a plan says of the bytes that are kept of training images."""
 
     @cached_property
     def key(self) -> str:
         """64 hexadecimal digits that name this stage's artefact."""
+        pending = self._unnamed
+        while pending:  # what is nested first, without recursion: a chain of stages may be thousands deep
+            stage = pending[-1]
+            if unnamed := stage._unnamed:
+                pending += unnamed
+            else:
+                pending.pop()
+                vars(stage)["key"] = stage.key  # one level deep by now
         text = json.dumps(canonical(self), sort_keys=True, separators=(",", ":"), allow_nan=False)
         return hashlib.sha256(text.encode()).hexdigest()
 
@@ -55,9 +69,17 @@ class Stage:
 
     def inputs(self) -> list["Stage"]:
         """The stages nested directly in this one, in field order, each once."""
-        found: dict[str, Stage] = {}
-        _collect(self, found, top=True)
-        return list(found.values())
+        return list({stage.key: stage for stage in self._nested}.values())
+
+    @cached_property
+    def _nested(self) -> tuple["Stage", ...]:
+        """The stages nested directly in this one, in field order, as often as they occur."""
+        return tuple(_stages_in(_values(self)))
+
+    @property
+    def _unnamed(self) -> list["Stage"]:
+        """The nested ones whose keys nobody has asked for yet."""
+        return [stage for stage in self._nested if "key" not in vars(stage)]
 
     def run(self, inputs: Mapping[str, Path], context: "Context") -> dict[str, Json]:
         """Do the work; `inputs` maps the key of each nested stage to its artefact's folder."""
@@ -90,6 +112,21 @@ def from_json(text: str, load_stage: Callable[[str], Stage]) -> Stage:
     return stage
 
 
+def nested_keys(text: str) -> list[str]:
+    """Keys of the stages nested directly in the one that `to_json` wrote. Raises UserError on a damaged text."""
+    found: list[str] = []
+
+    def note(form: dict[str, Json]) -> None:
+        if "stage" in form:
+            found.append(form["stage"])
+
+    try:
+        json.loads(text, object_hook=note)
+    except ValueError as error:
+        raise UserError(f"not a stage spec: {type(error).__name__} {error}") from error
+    return found
+
+
 def model_from_json(value: Json) -> Any:
     """The spec object behind a plain encoded dataclass that holds no stages (an architecture, say)."""
     return _decode(value, _no_stage)
@@ -97,28 +134,44 @@ def model_from_json(value: Json) -> Any:
 
 def encode(value: Any) -> Json:
     """The canonical form of any value a spec may hold."""
+    if value is None or isinstance(value, (bool, int, str)):
+        return value
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            raise TypeError(f"a spec holds finite numbers, not {value}")
+        return int(value) if value.is_integer() else value  # 1.0 and 1 are the same number and get the same key
     if isinstance(value, Stage):
         return {"stage": value.key}
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return _dataclass(value)
     if isinstance(value, tuple):
         return [encode(v) for v in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        raise TypeError(f"a spec holds finite numbers, not {value}")
-    if isinstance(value, float) and value.is_integer():
-        return int(value)  # 1.0 and 1 are the same number and get the same key
-    if value is None or isinstance(value, (bool, int, float, str)):
-        return value
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return _dataclass(value)
     raise TypeError(f"a spec cannot hold a {type(value).__name__}: {value!r}")
 
 
 def _dataclass(value: Any) -> dict[str, Json]:
-    form: dict[str, Json] = {"spec": plugins.tag_of(type(value))}
-    for field in dataclasses.fields(value):
-        item = getattr(value, field.name)
-        if "neutral" not in field.metadata or item != field.metadata["neutral"]:
-            form[field.name] = encode(item)
+    cls: Any = type(value)
+    form: dict[str, Json] = {"spec": _tag(cls)}
+    for name, neutral in _fields(cls):
+        item = getattr(value, name)
+        if neutral is _NEVER or item != neutral:
+            form[name] = encode(item)
     return form
+
+
+_NEVER = object()
+"""The neutral value of a field that is always hashed."""
+
+
+@cache
+def _tag(cls: type) -> str:
+    return plugins.tag_of(cls)
+
+
+@cache
+def _fields(cls: type) -> list[tuple[str, Any]]:
+    """Name and neutral value of every field of a spec class: a plan asks for them a million times."""
+    return [(field.name, field.metadata.get("neutral", _NEVER)) for field in dataclasses.fields(cls)]
 
 
 def _decode(value: Json, load_stage: Callable[[str], Stage]) -> Any:
@@ -138,12 +191,15 @@ def _no_stage(key: str) -> Stage:
     raise UserError(f"unexpected nested stage {key[:12]}")
 
 
-def _collect(value: Any, found: dict[str, Stage], *, top: bool = False) -> None:
-    if isinstance(value, Stage) and not top:
-        found[value.key] = value
-    elif isinstance(value, tuple):
-        for item in value:
-            _collect(item, found)
-    elif dataclasses.is_dataclass(value):
-        for field in dataclasses.fields(value):
-            _collect(getattr(value, field.name), found)
+def _values(spec: Any) -> tuple[Any, ...]:
+    """What the fields hold; nothing of what is no spec, which `encode` refuses."""
+    cls: Any = type(spec)
+    return tuple(getattr(spec, name) for name, _ in _fields(cls)) if dataclasses.is_dataclass(spec) else ()
+
+
+def _stages_in(value: Any) -> list[Stage]:
+    """The stages that a field holds, without those nested in them."""
+    if isinstance(value, Stage):
+        return [value]
+    items = value if isinstance(value, tuple) else _values(value)
+    return [stage for item in items if type(item) not in _PLAIN for stage in _stages_in(item)]

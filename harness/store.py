@@ -5,31 +5,38 @@ Lives here: paths, specs on disk, atomic publishing, look-up, verification. Must
     STORE/<stage>/<first two of key>/<key>/     the files of a finished stage and its manifest.json
     STORE/specs/<first two of key>/<key>.json   the spec behind a key, written when it is planned
     STORE/unfinished/<stage>/<two>/<key>/       what an attempt left for the next one, until the stage is finished
-    STORE/locks/<key>                           held while a stage runs
+    STORE/leases/<key>/                         who runs the stage, see `harness.lease`
     STORE/journal/<key>.jsonl                   what happened while it ran
+    STORE/launches/<id>.json                    what was asked for, see `harness.launches`
+    STORE/code/<digest>/                        the code that jobs run, see `harness.snapshot`
     STORE/aside/                                work in progress; whatever is left here was never published
 
 An artefact is written aside, every file flushed, the manifest last; then its folder is renamed into place and the
 parent folder flushed. So the manifest exists if and only if the stage is done, also after a power cut.
 """
 
-import fcntl
 import functools
 import hashlib
 import json
 import os
 import secrets
 import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import stat
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
 
 from harness.errors import StageError, UserError
-from harness.spec import Json, Stage, from_json, to_json
+from harness.lease import Lease, hold
+from harness.spec import Json, Stage, from_json, nested_keys, to_json
 
 MANIFEST = "manifest.json"
+PROBE_BYTES = 64 * 1024
+"""More than a full disk takes."""
+THREADS = 32
+"""A shared file system answers slowly, but many questions at once."""
 
 
 @dataclass(frozen=True)
@@ -43,16 +50,34 @@ class Store:
         probe = self.root / "aside" / f".probe-{secrets.token_hex(8)}"
         try:
             probe.parent.mkdir(parents=True, exist_ok=True)
-            probe.touch()
-            probe.unlink()
+            try:
+                probe.write_bytes(bytes(PROBE_BYTES))
+            finally:
+                probe.unlink(missing_ok=True)
         except OSError as error:
             raise UserError(
                 f"cannot write to the store {self.root}: {error.strerror}; choose one with --store DIR"
             ) from error
 
+    def require_here(self, keys: Iterable[str]) -> None:
+        """Raises UserError unless the store is where it was when these stages were planned, and can be written."""
+        for key in keys:
+            if not self._spec_path(key).exists():
+                raise UserError(f"the store {self.root} knows no stage {key[:12]}: is it mounted?")
+        self.require_writable()
+
+    def share(self) -> None:
+        """Let the group write what this process writes, if it may write the store."""
+        try:
+            shared = self.root.stat().st_mode & stat.S_IWGRP
+        except OSError:
+            return
+        if shared:
+            os.umask(os.umask(0) & ~stat.S_IRWXG)
+
     def artefact(self, stage: Stage) -> Path:
         """The folder of a finished stage, whether or not it is there yet."""
-        return self.root / stage.name / stage.key[:2] / stage.key
+        return self.root.joinpath(stage.name, stage.key[:2], stage.key)
 
     def unfinished(self, stage: Stage) -> Path:
         """Where attempts at a stage leave what the next one can take up; it need not be there."""
@@ -65,6 +90,12 @@ class Store:
                 return True
         except OSError:
             return False
+
+    def done_of(self, stages: Sequence[Stage]) -> set[str]:
+        """Keys of those that are finished; asked side by side, for each answer may take a millisecond."""
+        with ThreadPoolExecutor(THREADS) as pool:
+            found = pool.map(lambda first: [s.key for s in stages[first::THREADS] if self.done(s)], range(THREADS))
+            return {key for keys in found for key in keys}
 
     def manifest(self, stage: Stage) -> dict[str, Json]:
         """The manifest of a finished stage: `files`, `payload`, `provenance`."""
@@ -90,44 +121,41 @@ class Store:
 
     def write_specs(self, stages: list[Stage]) -> None:
         """Keep the spec behind every key, so that a job needs only the key."""
-        for stage in stages:
-            path = self._spec_path(stage.key)
-            if not path.exists():
-                path.parent.mkdir(parents=True, exist_ok=True)
-                replace_file(path, to_json(stage))
+        with ThreadPoolExecutor(THREADS) as pool:
+            list(pool.map(self._write_spec, stages))
 
     def read_spec(self, key: str) -> Stage:
         """The stage with this key, nested stages included. Raises UserError if the store does not know it."""
-        return self._read_spec(key, {})
+        known: dict[str, Stage] = {}
+        texts: dict[str, str] = {}
+        pending = [key]
+        while pending:  # what is nested first, without recursion: a chain of stages may be thousands deep
+            current = pending[-1]
+            if current not in texts:
+                texts[current] = self._spec_text(current)
+                pending += nested_keys(texts[current])
+            else:
+                pending.pop()
+                known[current] = self._stage(current, texts[current], known)
+        return known[key]
 
     def journal_path(self, key: str) -> Path:
         """Where the events of a stage are appended."""
         return self.root / "journal" / f"{key}.jsonl"
 
-    @contextmanager
-    def lock(self, stage: Stage) -> Iterator[None]:
-        """Keep other processes from running the stage, see `lock_file`. Raises UserError while another one does."""
-        path = self.root / "locks" / stage.key
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(path, "a") as file:
-            lock_file(
-                file,
-                f"{stage.name} {stage.key[:12]} is being run by another process: when that has ended, the same"
-                " command does what is missing",
-            )
-            yield
+    def lock(self, stage: Stage, wait_s: float = 0.0) -> AbstractContextManager[Lease]:
+        """Keep other processes from running the stage, see `harness.lease`. Raises UserError while another one does."""
+        return hold(self.root / "leases" / stage.key, f"{stage.name} {stage.key[:12]}", wait_s=wait_s)
 
     @contextmanager
     def aside(self, stage: Stage) -> Iterator[Path]:
         """A fresh folder to build an artefact in; removed on the way out unless it was published.
 
-        What a killed process of this machine left of the same stage is removed first.
+        The stage's lease must be held: what earlier attempts left is removed first.
         """
-        mine = f"{stage.name}-{stage.key[:12]}-{os.uname().nodename}-"
-        for left in (self.root / "aside").glob(f"{mine}*"):
-            if not Path("/proc", left.name.removeprefix(mine).partition("-")[0]).exists():
-                shutil.rmtree(left, ignore_errors=True)
-        folder = self.root / "aside" / f"{mine}{os.getpid()}-{secrets.token_hex(4)}"
+        for left in (self.root / "aside").glob(f"{stage.name}-{stage.key[:12]}-*"):
+            shutil.rmtree(left, ignore_errors=True)
+        folder = self.root / "aside" / f"{stage.name}-{stage.key[:12]}-{secrets.token_hex(4)}"
         folder.mkdir(parents=True)
         try:
             yield folder
@@ -157,36 +185,28 @@ class Store:
         flush(target.parent)
         shutil.rmtree(self.unfinished(stage), ignore_errors=True)
 
+    def _write_spec(self, stage: Stage) -> None:
+        path = self._spec_path(stage.key)
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            replace_file(path, to_json(stage))
+
     def _spec_path(self, key: str) -> Path:
         return self.root / "specs" / key[:2] / f"{key}.json"
 
-    def _read_spec(self, key: str, known: dict[str, Stage]) -> Stage:
-        if key in known:
-            return known[key]
+    def _spec_text(self, key: str) -> str:
         if len(key) != 64 or not set(key) <= set("0123456789abcdef"):
             raise UserError(f"{key!r} is not a key: 64 hexadecimal digits are expected")
         try:
-            text = self._spec_path(key).read_text()
+            return self._spec_path(key).read_text()
         except OSError as error:
             raise UserError(f"the store {self.root} knows no stage {key[:12]}: launch its benchmark first") from error
-        stage = from_json(text, lambda nested: self._read_spec(nested, known))
+
+    def _stage(self, key: str, text: str, known: Mapping[str, Stage]) -> Stage:
+        stage = known.get(key) or from_json(text, known.__getitem__)
         if stage.key != key:
             raise UserError(f"the spec stored for {key[:12]} has another key now: launch its benchmark again")
-        known[key] = stage
         return stage
-
-
-def lock_file(file: IO[Any], refusal: str) -> None:
-    """Keep others out until the file is closed, be it by a kill. Raises UserError(refusal) while another has it.
-
-    On a file system without locks nobody is kept out.
-    """
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise UserError(refusal) from error
-    except OSError:
-        pass
 
 
 def replace_file(path: Path, text: str) -> None:

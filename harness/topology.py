@@ -65,6 +65,20 @@ def detect(environment: Mapping[str, str] = os.environ) -> Topology:
     return found
 
 
+def slurm_job(environment: Mapping[str, str] = os.environ) -> str | None:
+    """Slurm's id of the job of ours that this process belongs to: `123`, or `123_4` for a task of an array."""
+    if SLURM_MASTER not in environment:
+        return None
+    if "SLURM_ARRAY_JOB_ID" in environment:
+        return f"{environment['SLURM_ARRAY_JOB_ID']}_{environment['SLURM_ARRAY_TASK_ID']}"
+    return environment["SLURM_JOB_ID"]
+
+
+def slurm_restarts(environment: Mapping[str, str] = os.environ) -> int:
+    """How often Slurm has put this job back into the queue."""
+    return int(environment.get("SLURM_RESTART_COUNT", "0"))
+
+
 def slurm_port(environment: Mapping[str, str]) -> int:
     """A port all ranks agree on; another one for each job, step and requeue, so that a lingering socket is no clash."""
     numbers = [int(environment.get(name, "0")) for name in ("SLURM_JOB_ID", "SLURM_RESTART_COUNT", "SLURM_STEP_ID")]

@@ -15,7 +15,9 @@ from harness.errors import StageError
 from harness.recipe import Recipe
 
 LOOK_EVERY = 50
-"""Micro-batches between two looks at the losses, which wait on the device until then; an epoch's end is a look too."""
+"""Most micro-batches between two looks at the losses, which wait on the device until then."""
+LOOK_SECONDS = 5.0
+"""Looks are not much further apart: whoever takes the machine away may leave 15 s to save."""
 
 
 @dataclass
@@ -39,7 +41,9 @@ class Watch:
         self._recipe, self._steps_per_epoch, self._context = recipe, steps_per_epoch, context
         self._accumulation = recipe.accumulation(context.topology.world)
         self._waiting: list[torch.Tensor] = []
-        self._started, self._done_before = time.monotonic(), self.updates
+        self._look_after = self._accumulation
+        self._started = self._looked = time.monotonic()
+        self._done_before = self.updates
         self._spent_before = seen.device_seconds
 
     @property
@@ -53,7 +57,7 @@ class Watch:
 
     def end_step(self) -> bool:
         """Look, if enough losses wait, and say so. Raises StageError, on all ranks, if one of them is not finite."""
-        if len(self._waiting) < LOOK_EVERY:
+        if len(self._waiting) < self._look_after:
             return False
         self._look()
         self._tell("steps")
@@ -72,7 +76,9 @@ class Watch:
         self.seen.device_seconds = self._spent_before + seconds * self._context.topology.world
         if not self._waiting:
             return
-        for step in mean_over_ranks(torch.stack(self._waiting)).view(-1, self._accumulation).mean(dim=1).tolist():
+        losses, micro_batch_s = self._exchange()
+        self._look_after = min(LOOK_EVERY, max(1, int(LOOK_SECONDS / micro_batch_s)))
+        for step in losses.view(-1, self._accumulation).mean(dim=1).tolist():
             if not math.isfinite(step):
                 raise StageError(
                     f"the loss is {step} at step {len(self.seen.steps)} of epoch {len(self.seen.epochs)}: lower the"
@@ -81,6 +87,14 @@ class Watch:
             self.seen.steps.append(step)
         self._waiting.clear()
 
+    def _exchange(self) -> tuple[torch.Tensor, float]:
+        """Waiting losses and the seconds that one took, means over all ranks, and so the same on each."""
+        now = time.monotonic()
+        seconds = torch.tensor([now - self._looked], device=self._waiting[0].device)
+        self._looked = now
+        means = mean_over_ranks(torch.cat([torch.stack(self._waiting), seconds]))
+        return means[:-1], max(float(means[-1]) / len(self._waiting), 1e-9)
+
     def _tell(self, event: str) -> None:
         steps = (self._recipe.end - self._recipe.first_epoch) * self._steps_per_epoch
         seconds_a_step = (time.monotonic() - self._started) / max(1, self.updates - self._done_before)
@@ -88,6 +102,7 @@ class Watch:
             event,
             epoch=self._recipe.first_epoch + len(self.seen.epochs) + 1,
             epochs=self._recipe.end,
+            updates=self.updates,
             done=self.updates * self._recipe.global_batch,
             of=steps * self._recipe.global_batch,
             loss=round(sum(self.seen.steps) / len(self.seen.steps), 5),

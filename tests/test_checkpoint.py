@@ -1,9 +1,13 @@
 """Checkpoints on disk: the last two are kept, a damaged one is passed over, a failure to write is told."""
 
 import json
+import time
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from threading import Event
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -11,11 +15,12 @@ from safetensors.torch import load_file
 from torch import nn
 
 from harness import checkpoint
-from harness.checkpoint import FACTS, TENSORS, Checkpoints, write_tensors
+from harness.checkpoint import FACTS, TENSORS, Checkpoints, Verdict, write_tensors
 from harness.context import Context
-from harness.errors import UserError
+from harness.errors import Stopped, UserError
 from harness.journal import Event as Told
 from harness.journal import Journal
+from harness.lease import Lease, Owner
 from harness.state import restore_weights
 from harness.store import sha256
 
@@ -86,6 +91,8 @@ def test_a_damaged_checkpoint_is_passed_over_and_told(context: Context, told: li
     saved = Checkpoints(context).newest()
     assert torch.equal(saved.tensors["image"], tensors(1)["image"])
     assert [(event["event"], Path(event.get("checkpoint", "")).name) for event in told] == [
+        ("saved", ""),
+        ("saved", ""),
         ("damaged", "2"),
         ("resumed", ""),
     ]
@@ -127,25 +134,89 @@ def test_a_full_disk_is_told_and_training_goes_on(
     assert Checkpoints(context).newest().facts["steps"] == [2.0]
 
 
-def test_due_after_the_stated_time_or_when_the_machine_is_to_go(context: Context) -> None:
-    assert Checkpoints(context).due()
+def test_time_to_save_comes_after_the_stated_time(context: Context) -> None:
+    assert Checkpoints(context).verdict() == Verdict.SAVE
+    assert Checkpoints(replace(context, checkpoint_s=1000.0)).verdict() == Verdict.GO_ON
+
+
+def test_it_comes_later_if_saving_holds_training_up(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a hundred times as long as it did, so that a hundredth of the time is lost."""
+    now = [1000.0]
+    monkeypatch.setattr(checkpoint, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    checkpoints, stage = Checkpoints(replace(context, checkpoint_s=60.0)), Checkpoints._stage
+
+    def slow(self: Checkpoints, tensors: Mapping[str, torch.Tensor]) -> None:
+        now[0] += 3.0
+        stage(self, tensors)
+
+    monkeypatch.setattr(Checkpoints, "_stage", slow)
+    now[0] += 61.0
+    assert checkpoints.verdict() == Verdict.SAVE
+    save(checkpoints, 1)
+    now[0] += 290.0
+    assert checkpoints.verdict() == Verdict.GO_ON
+    now[0] += 10.0
+    assert checkpoints.verdict() == Verdict.SAVE
+
+
+def test_when_the_machine_is_to_go_it_is_time_to_save_and_stop(context: Context) -> None:
     patient = Checkpoints(replace(context, checkpoint_s=1000.0))
-    assert not patient.due()
-    context.ending.set()
-    assert patient.due()
+    with context.ending.deferred():
+        context.ending.ask("the time is over")
+    assert patient.verdict() == Verdict.SAVE_AND_STOP
     save(patient, 1)
-    assert not patient.due(), "told once, saved once"
+    with pytest.raises(Stopped, match="the time is over"):
+        patient.stop()
+    assert Checkpoints(context).newest().facts["steps"] == [1.0]
 
 
-def test_not_due_while_one_is_being_written(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
-    go_on = Event()
-    monkeypatch.setattr(checkpoint, "write_checkpoint", lambda *_: go_on.wait(60))
+def test_the_end_waits_for_what_is_being_written(
+    context: Context, told: list[Told], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = checkpoint.write_checkpoint
+
+    def slow(*facts: Any) -> None:
+        time.sleep(0.3)
+        write(*facts)
+
+    monkeypatch.setattr(checkpoint, "write_checkpoint", slow)
+    context.ending.reason = "the time is over"
     checkpoints = Checkpoints(context)
     checkpoints.save(1, {}, tensors(1))
-    assert not checkpoints.due()
+    assert told == []
+    with pytest.raises(Stopped):
+        checkpoints.stop()
+    assert [event["event"] for event in told] == ["saved"]
+
+
+def test_when_another_attempt_has_taken_over_nothing_is_saved(context: Context, tmp_path: Path) -> None:
+    lease = Lease(tmp_path / "lock", "train 0123", Owner.this_process())
+    checkpoints = Checkpoints(replace(context, lease=lease))
+    context.ending.reason = "the time is over"
+    lease.lost.set()
+    assert checkpoints.verdict() == Verdict.STOP
+    context.ending.reason = None
+    with pytest.raises(Stopped, match="another attempt has taken the stage over"):
+        checkpoints.stop()
+
+
+def test_what_is_saved_is_told_with_its_price(context: Context, told: list[Told]) -> None:
+    save(Checkpoints(context), 7)
+    (event,) = told
+    assert (event["event"], event["updates"]) == ("saved", 7)
+    assert 0 <= event["seconds"] < 10
+
+
+def test_it_is_not_time_while_one_is_being_written(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    go_on = Event()
+    monkeypatch.setattr(checkpoint, "write_checkpoint", lambda *_: go_on.wait(60))
+    checkpoints = Checkpoints(replace(context, checkpoint_s=0.0))
+    checkpoints.save(1, {}, tensors(1))
+    checkpoints._held_up = 0.0
+    assert checkpoints.verdict() == Verdict.GO_ON
     go_on.set()
     checkpoints.finish()
-    assert checkpoints.due()
+    assert checkpoints.verdict() == Verdict.SAVE
 
 
 def test_a_checkpoint_of_another_network_is_refused(context: Context) -> None:

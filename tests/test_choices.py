@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from harness.choices import require_not_negative, require_positive, require_share
+from harness.choices import require_choices, require_not_negative, require_positive, require_share
+from harness.data.augment import Augment
 from harness.distillation.attention_transfer import AttentionTransfer
 from harness.distillation.crd import CRD
 from harness.distillation.dist import DIST
@@ -15,6 +16,7 @@ from harness.distillation.kd import KD
 from harness.distillation.nkd import NKD
 from harness.distillation.standardised_kd import StandardisedKD
 from harness.errors import UserError
+from harness.models.resnet import ResNet
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,3 +69,11 @@ def test_nothing_is_learned_from_nothing(method: Any, field: str) -> None:
 def test_a_share_is_not_more_than_the_whole(method: Any, field: str) -> None:
     with pytest.raises(UserError, match=f"{field} of {method.__name__} is 2: give it a number from 0 to 1"):
         method(**{field: 2})
+
+
+def test_a_misspelt_word_is_told_with_the_nearest() -> None:
+    require_choices(Augment(crop="none", size=32))
+    with pytest.raises(UserError, match="unknown crop 'resize' in Augment: did you mean 'resized'"):
+        Augment(crop="resize", size=32)  # type: ignore[arg-type]
+    with pytest.raises(UserError, match="unknown depth 51 in ResNet"):
+        ResNet(depth=51, classes=2)  # type: ignore[arg-type]

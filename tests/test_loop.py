@@ -14,6 +14,9 @@ from harness.context import Context
 from harness.contracts import Forward, Given
 from harness.data.augment import Augment
 from harness.data.prepared import Prepared
+from harness.ending import Ending
+from harness.errors import Stopped
+from harness.journal import Event, Journal
 from harness.loop import train
 from harness.objective import CrossEntropy
 from harness.pruning.mask import hold, masks_of, zeros
@@ -110,6 +113,44 @@ def test_interrupted_it_goes_on_bit_for_bit(
     assert zeros(resumed) == 10
     assert seen[0] > (0, 0), "nothing was taken up again"
     assert seen[0] <= first[-1] and seen[-1] == (1, 5 * 256 - 64)
+
+
+@pytest.mark.parametrize("told_after", [6, 20, 30], ids=["mid-epoch", "an epoch's end", "second epoch"])
+def test_told_to_end_it_saves_where_it_is_and_goes_on_bit_for_bit(
+    prepared_digits: Prepared, context: Context, monkeypatch: pytest.MonkeyPatch, told_after: int
+) -> None:
+    monkeypatch.setattr(watch, "LOOK_EVERY", 4)
+    undisturbed = trained(prepared_digits, context)
+    told: list[Event] = []
+    seen: list[tuple[int, int]] = []
+    attempt = replace(context, ending=Ending(), journal=Journal(None, told.append), checkpoint_s=1000.0)
+
+    def end(logits: Tensor, batch: Batch) -> None:
+        seen.append((batch.epoch, batch.position))
+        if len(seen) == told_after:
+            attempt.ending.ask("the time is over")
+
+    with pytest.raises(Stopped, match="the time is over"):
+        trained(prepared_digits, attempt, end)
+    (saved,) = (event for event in told if event["event"] == "saved")
+    assert len(seen) == 4 * saved["updates"], "nothing was trained in vain"
+    assert len(seen) - told_after <= 4 + 3, "it ended at the next look"
+    again: list[tuple[int, int]] = []
+    rest = trained(prepared_digits, context, lambda _, batch: again.append((batch.epoch, batch.position)))
+    assert same(rest, undisturbed)
+    assert len(seen) + len(again) == 40 and not set(seen) & set(again)
+
+
+@pytest.mark.parametrize(("seconds", "looks"), [(1e-9, [1, 2, 3, 4, 5]), (1e9, [1, 4])], ids=["slow", "fast"])
+def test_looks_at_the_losses_are_not_too_far_apart(
+    prepared_digits: Prepared, context: Context, monkeypatch: pytest.MonkeyPatch, seconds: float, looks: list[int]
+) -> None:
+    """In time, for then it also learns that it has to end; nor closer than needed, for each waits on the device."""
+    monkeypatch.setattr(watch, "LOOK_SECONDS", seconds)
+    monkeypatch.setattr(watch, "LOOK_EVERY", 12)
+    told: list[Event] = []
+    trained(prepared_digits, replace(context, journal=Journal(None, told.append)), epochs=1)
+    assert [event["updates"] for event in told if event["event"] == "steps"] == looks
 
 
 def test_averaged_weights_are_the_average_along_the_way(prepared_digits: Prepared, context: Context) -> None:

@@ -64,5 +64,18 @@ def test_a_failure_says_where_and_why() -> None:
     assert line == "train (a): failed on rank 3: no space\n"
 
 
+def test_an_attempt_that_is_stopped_is_no_failure() -> None:
+    line = drawn(io.StringIO(), [{"event": "stopped", "reason": "the machine is taken away soon"}])
+    assert line == "train (a): stopped: the machine is taken away soon; it goes on later\n"
+
+
+def test_what_was_saved_is_told_when_it_is_needed() -> None:
+    events: list[dict[str, object]] = [
+        {"event": "saved", "updates": 1200, "seconds": 0.1},
+        {"event": "resumed", "updates": 1200},
+    ]
+    assert drawn(io.StringIO(), events) == "train (a): goes on after 1,200 updates\n"
+
+
 def test_clocks() -> None:
     assert [clock(s) for s in (0.4, 59.6, 3599, 86400)] == ["0:00", "1:00", "59:59", "24:00:00"]

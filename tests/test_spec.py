@@ -107,6 +107,11 @@ def test_a_spec_refuses_what_has_no_one_written_form(value: object) -> None:
         spec.encode(value)
 
 
+def test_a_stage_that_holds_a_list_is_refused_by_name() -> None:
+    with pytest.raises(TypeError, match=r"a spec cannot hold a list: \[1\]"):
+        _ = with_field(ALL[0], "source", [1]).key
+
+
 class TestAddedField:
     """A field added later: its neutral value is the past, and its default may move."""
 

@@ -57,7 +57,7 @@ def training(network: nn.Module, objective: Objective, batch: OneBatch, context:
     def step() -> None:
         running.step(batches, 0.01)
         if running.watch.end_step():
-            running.save_if_due()
+            running.between_steps()
 
     return step
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Self, cast
 
 import cv2
+import numba.typed
 import numpy as np
 import torch
 from numba import njit
@@ -25,7 +26,8 @@ from harness.data._once import once_per_file
 from harness.data._pages import Note, Pages
 from harness.errors import StageError, UserError
 
-_torch_threads = torch.get_num_threads()
+_torch_threads, _compiled_dict = torch.get_num_threads(), numba.typed.Dict
+numba.typed.Dict = dict  # FFCV fills one as it is imported, for no compiled code: six seconds of every process
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)  # FFCV imports distutils
     from ffcv.fields import IntField, RGBImageField
@@ -42,6 +44,7 @@ with warnings.catch_warnings():
         get_metadata_type,
     )
     from ffcv.utils import align_to_page
+numba.typed.Dict = _compiled_dict
 torch.set_num_threads(_torch_threads)  # importing FFCV sets it to 1 for the whole process
 
 Pixels = NDArray[np.uint8]

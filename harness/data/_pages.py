@@ -9,6 +9,7 @@ A line is written after its page. A kill may tear the last line, a power cut may
 up to the first that is not whole or does not fit its page.
 """
 
+import fcntl
 import hashlib
 import json
 import os
@@ -20,7 +21,6 @@ from typing import Any, BinaryIO
 
 from harness.data._prefetch import prefetched
 from harness.errors import UserError
-from harness.store import lock_file
 
 Note = list[Any]
 """What is remembered of one thing on a page, as JSON can."""
@@ -43,10 +43,12 @@ class Pages:
         self._whose = whose
         self._log = _opened(path.with_suffix(".jsonl"))
         try:
-            lock_file(self._log, f"{path} is being written by another process: wait for it or end it")
-        except UserError:
+            fcntl.flock(self._log, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
             self._log.close()
-            raise
+            raise UserError(f"{path} is being written by another process: wait for it or end it") from error
+        except OSError:
+            pass  # no such locks here: the stage's lease keeps others out
         self._file = _opened(path)
         self.end = start
         """Of the last page that counts."""

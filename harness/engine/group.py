@@ -13,7 +13,7 @@ import torch.distributed as dist
 from torch.distributed import HashStore, Store, TCPStore  # type: ignore[attr-defined]  # exported, but not said to be
 
 from harness.course import Ranks
-from harness.errors import StageError, UserError
+from harness.errors import GaveUpError, StageError, UserError
 from harness.spec import Json
 from harness.topology import Topology
 
@@ -47,7 +47,7 @@ class Group:
             error = StageError(f"{type(raised).__name__}: {raised}")
         kind, _, reason = self.agree(f"{type(error).__name__} {error}" if error else "").partition(" ")
         if kind:
-            raise error or {"UserError": UserError, "StageError": StageError}[kind](reason)
+            raise error or {type_.__name__: type_ for type_ in (UserError, StageError, GaveUpError)}[kind](reason)
 
 
 @contextmanager

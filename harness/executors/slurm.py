@@ -1,157 +1,282 @@
-"""Submits a plan to Slurm through submitit: one job for every missing stage, and one for the table.
+"""Submits a plan to Slurm through submitit, and leaves.
 
-A job's body is `python -m harness.run KEY`, a name and not a pickled closure; done means the manifest exists, so
-nothing of submitit's results is read. Lives here: jobs and their dependencies. Must not: waiting for them.
+A job's body is `python -m harness.run KEY ...`, names and not a pickled closure; done means the manifest exists, so
+nothing of submitit's results is read. Lives here: batch files and handing them over. Must not: which stages share a job
+(`harness.executors.jobs`), what is in the queue (`harness.executors.queue`), waiting.
 """
 
-import getpass
-import hashlib
 import os
 import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import submitit
+from submitit.slurm.slurm import _make_sbatch_string
 
 from harness.errors import UserError
+from harness.executors.jobs import Batch, Task
+from harness.executors.queue import QUERY_SECONDS, query
+from harness.launches import Job
 from harness.placement import Placement
-from harness.plan import Step
 from harness.topology import SLURM_MASTER
 
-QUERY_SECONDS = 30
+AT_ONCE = 8
+"""Clients that hand jobs over side by side: twice as many a second as one."""
+TABLE_MINUTES = 60
+MOST_PARENTS = 1000
+"""Jobs that one job waits for; the controller reads the whole list whenever it looks at the queue."""
 
 
-def require_slurm() -> None:
-    """Raise UserError where jobs cannot be submitted."""
-    for program in ("sbatch", "srun", "squeue", "sinfo"):
-        if shutil.which(program) is None:
-            raise UserError(f"no {program} on this machine: log in to the cluster, or choose --executor local")
+@dataclass(frozen=True)
+class Site:
+    """What Slurm says of itself."""
+
+    gpus: bool
+    """Whether the partition's nodes declare GPUs that a job can ask for."""
+    largest_array: int
+
+    @staticmethod
+    def ask(partition: str | None) -> "Site":
+        """Raises UserError where jobs cannot be submitted, or the partition is unknown."""
+        for program in ("sbatch", "srun", "squeue", "sinfo", "scontrol"):
+            if shutil.which(program) is None:
+                raise UserError(f"no {program} on this machine: log in to the cluster, or choose --executor local")
+        rows = [line.split("|") for line in query("sinfo", "-h", "-o", "%R|%G").splitlines()]
+        known = sorted({name for name, _ in rows})
+        if partition is not None and not set(partition.split(",")) <= set(known):
+            raise UserError(f"this cluster has no partition {partition!r}: it has {', '.join(known)}")
+        config = dict(line.split("=", 1) for line in query("scontrol", "show", "config").splitlines() if "=" in line)
+        sizes = {key.strip(): value.strip() for key, value in config.items()}
+        wanted = set(partition.split(",")) if partition else set(known)
+        gpus = any("gpu" in gres for name, gres in rows if name in wanted)
+        return Site(gpus, largest_array=max(1, int(sizes.get("MaxArraySize", 1001)) - 1))
 
 
-def submit(
-    steps: list[Step], placement: Placement, table: list[str], suite: str, announce: Callable[[str], None]
-) -> dict[str, str]:
-    """Submit what is neither done nor queued already; return the job id of every unfinished stage by key.
+@dataclass(frozen=True, kw_only=True)
+class Submission:
+    """The jobs of one launch."""
 
-    A job starts when its inputs have ended well and is cancelled when one of them failed. `table` is the command that
-    draws the table of `suite`; its job runs when all stages that end an entry have ended, however they did.
-    """
-    require_slurm()
-    _leave_allocation()
-    queued = jobs_in_queue()
-    gpus = gpus_declared(placement)
-    if not gpus:
-        announce("this cluster declares no GPUs: every rank runs on a CPU")
-    jobs: dict[str, str] = {}
-    news = False
-    for step in steps:
-        if step.done:
-            continue
-        name = job_name(step.stage.name, step.stage.key, placement)
-        if name in queued:
-            jobs[step.stage.key] = queued[name]
-            announce(f"job {queued[name]} is in the queue: {step.title}")
-            continue
-        wide = step.stage.ranks == "all"
-        executor = _executor(placement, name, wide=wide, gpus=gpus and wide)
-        parents = [jobs[child.key] for child in step.stage.inputs() if child.key in jobs]
+    launch: str
+    """Its id, a part of every job's name."""
+    origin: str
+    """Of the launch that a person typed, which this one may follow."""
+    placement: Placement
+    site: Site
+    code: Path
+    """Working directory of the jobs: a snapshot."""
+    batches: Sequence[Batch]
+    queued: frozenset[str]
+    """Slurm ids of earlier launches' jobs that run stages of the plan."""
+    table: Sequence[str]
+    """Arguments of `harness` in the last job: it submits what is missing by then, or draws the table."""
+
+    @cached_property
+    def jobs(self) -> tuple[Job, ...]:
+        """Every job as it is recorded, the last one included."""
+        found = [
+            Job(
+                name=self._name(batch.first.kind, number),
+                tasks=tuple(tuple(step.stage.key for step in task.steps) for task in batch.tasks),
+                array=len(batch.tasks) > 1,
+            )
+            for number, batch in enumerate(self.batches)
+        ]
+        return (*found, Job(name=self._name("table", len(found)), tasks=(), array=False))
+
+    def check(self) -> None:
+        """Let Slurm look at one job of each shape without taking it. Raises UserError with its reason for refusing."""
+        shapes = {(batch.first.wide, batch.first.computes): number for number, batch in enumerate(self.batches)}
+        for number in shapes.values():
+            command, parameters = self._job(number, {})
+            parameters.pop("dependency", None)  # there is nothing yet to wait for
+            _try_out(_make_sbatch_string(command=command, folder=self._folder, **parameters))
+
+    def submit(self, announce: Callable[[Batch | None, str], None]) -> None:
+        """Hand everything over; each job is announced with Slurm's id for it."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        ids: dict[int, str] = {}
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            for level in self._levels:
+                for number, job in zip(level, pool.map(lambda n: self._hand_over(n, ids), level), strict=True):
+                    ids[number] = job
+                    announce(self.batches[number] if number < len(self.batches) else None, job)
+
+    def text(self, number: int, ids: Mapping[int, str]) -> str:
+        """The batch file of a job, as sbatch gets it. Jobs that have no id yet are called by their names."""
+        command, parameters = self._job(number, ids)
+        text: str = _make_sbatch_string(command=command, folder=self._folder, **parameters)
+        return text
+
+    @property
+    def _folder(self) -> Path:
+        return self.placement.store.resolve() / "logs" / "slurm"
+
+    @cached_property
+    def _place_of(self) -> dict[int, tuple[int, int]]:
+        """Of each task: the number of its batch, and its place there."""
+        return {
+            task.number: (number, place)
+            for number, batch in enumerate(self.batches)
+            for place, task in enumerate(batch.tasks)
+        }
+
+    @cached_property
+    def _levels(self) -> list[list[int]]:
+        """Numbers of jobs that can be submitted side by side, one level after the other; the last job is the last."""
+        level: dict[int, int] = {}
+        for number, batch in enumerate(self.batches):
+            level[number] = 1 + max((level[self._place_of[task][0]] for task in batch.first.after), default=-1)
+        found: list[list[int]] = [[] for _ in range(1 + max(level.values(), default=-1))]
+        for number, depth in level.items():
+            found[depth].append(number)
+        return [*found, [len(self.batches)]]
+
+    def _name(self, kind: str, number: int) -> str:
+        return f"harness-{kind}-{self.launch}.{number}"
+
+    def _hand_over(self, number: int, ids: Mapping[int, str]) -> str:
+        """Submitit's public call would pickle a function; the command form takes a command."""
+        command, parameters = self._job(number, ids)
+        count = parameters.pop("map_count", None)
+        executor = submitit.SlurmExecutor(self._folder)
+        executor.update_parameters(**parameters)
+        if count is not None:
+            executor.parameters["map_count"] = count  # as its own submission of arrays does
+        try:
+            return str(executor._submit_command(command).job_id)
+        except submitit.core.utils.FailedJobError as error:
+            raise UserError(f"sbatch refused the job: {_last_line(str(error))}") from error
+
+    def _job(self, number: int, ids: Mapping[int, str]) -> tuple[str, dict[str, Any]]:
+        """Command and parameters for submitit."""
+        if number == len(self.batches):
+            return self._table_job(ids)
+        batch = self.batches[number]
+        task, array = batch.first, len(batch.tasks) > 1
+        parents = [*sorted(task.after_queued), *(self._task_id(after, ids) for after in sorted(task.after))]
+        parameters = self._parameters(number, wide=task.wide, gpus=self._gpus(task))
         if parents:
-            executor.update_parameters(dependency="afterok:" + ":".join(parents))
-        jobs[step.stage.key] = _submit(executor, _body(step, placement, gpus=gpus and wide))
-        announce(f"job {jobs[step.stage.key]}: {step.title}")
-        news = True
-    if news:
-        needed = {child.key for step in steps for child in step.stage.inputs()}
-        ends = [jobs[s.stage.key] for s in steps if s.stage.key not in needed and s.stage.key in jobs]
-        executor = _executor(placement, job_name("table", suite, placement), wide=False, gpus=False)
-        executor.update_parameters(dependency="afterany:" + ":".join(ends))
-        announce(f"job {_submit(executor, table)}: the table, in {placement.results}")
-    return jobs
+            parameters["dependency"] = "afterok:" + ":".join(parents)
+        keys = [" ".join(step.stage.key for step in each.steps) for each in batch.tasks]
+        if array:
+            parameters["map_count"] = len(keys)
+            parameters["array_parallelism"] = self.placement.site.max_jobs or len(keys)
+            parameters["setup"] = [*parameters["setup"], "keys=(", *(f"'{each}'" for each in keys), ")"]
+        named = "${keys[$SLURM_ARRAY_TASK_ID]}" if array else keys[0]
+        words = [*self.placement.of_a_rank, "--launch", self.origin, "--tries", str(self.placement.tries)]
+        words += ["--code", str(self.code), *(["--need-gpu"] if self._gpus(task) else [])]
+        return f"{shlex.quote(self._python)} -m harness.run {named} {shlex.join(words)}", parameters
+
+    def _table_job(self, ids: Mapping[int, str]) -> tuple[str, dict[str, Any]]:
+        """It starts when everything has ended, however it did."""
+        parameters = self._parameters(len(self.batches), wide=False, gpus=0)
+        parameters["time"] = TABLE_MINUTES
+        waited_for = {after for batch in self.batches for after in batch.first.after}
+        ends = [
+            self._batch_id(number, ids)
+            for number, batch in enumerate(self.batches)
+            if not all(task.number in waited_for for task in batch.tasks)
+        ]
+        if self.queued or ends:
+            parameters["dependency"] = "afterany:" + ":".join([*sorted(self.queued), *ends][-MOST_PARENTS:])
+        return shlex.join([self._python, "-m", "harness.cli", *self.table]), parameters
+
+    def _gpus(self, task: Task) -> int:
+        """GPUs on each node."""
+        if not self.site.gpus or not task.computes:
+            return 0
+        return self.placement.gpus if task.wide else 1
+
+    def _batch_id(self, number: int, ids: Mapping[int, str]) -> str:
+        return ids.get(number, f"<{self.jobs[number].name}>")
+
+    def _task_id(self, task: int, ids: Mapping[int, str]) -> str:
+        number, place = self._place_of[task]
+        return self._batch_id(number, ids) + (f"_{place}" if len(self.batches[number].tasks) > 1 else "")
+
+    @property
+    def _python(self) -> str:
+        return self.placement.site.python or sys.executable
+
+    def _parameters(self, number: int, *, wide: bool, gpus: int) -> dict[str, Any]:
+        placement, site = self.placement, self.placement.site
+        threads = placement.workers + 1
+        return {
+            "job_name": self.jobs[number].name,
+            "nodes": placement.nodes if wide else 1,
+            "ntasks_per_node": placement.gpus if wide else 1,
+            "cpus_per_task": threads,
+            "time": placement.minutes,
+            "signal_delay_s": placement.signal_seconds,
+            "setup": [*self._await_store, *self._lines(threads), *site.setup],
+            "teardown": _REQUEUE,
+            "srun_args": [*_SRUN, f"--cpus-per-task={threads}", f"--chdir={self.code}", *site.srun],
+            "stderr_to_stdout": True,
+            "wckey": None,  # submitit's own, which a site that wants one may refuse
+            # Without kill-on-invalid-dep a job whose input failed waits for ever.
+            "additional_parameters": {
+                "chdir": str(self.code),
+                "output": "/dev/null",  # Slurm holds back a job whose output it cannot open: see _await_store
+                "kill-on-invalid-dep": "yes",
+                "requeue": True,
+                **{option: value for option, value in site.site_options().items() if gpus or option != "gres"},
+            },
+            **({"gpus_per_node": gpus} if gpus and "gres" not in site.site_options() else {}),
+        }
+
+    @property
+    def _await_store(self) -> list[str]:
+        """The store may be away for a while when the job starts. What follows goes into the log of rank 0."""
+        return [
+            f"for _ in {{1..120}}; do cd {shlex.quote(str(self.code))} && break; sleep 5; done",
+            f"exec >>{shlex.quote(str(self._folder))}/{_NAME}_0_log.out 2>&1",
+        ]
+
+    def _lines(self, threads: int) -> list[str]:
+        return [
+            "unset PYTHONSAFEPATH RANK WORLD_SIZE LOCAL_RANK MASTER_ADDR MASTER_PORT",
+            f'export {SLURM_MASTER}=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)',
+            f"export OMP_NUM_THREADS={threads} OMP_WAIT_POLICY=passive PYTHONUNBUFFERED=1",
+        ]
 
 
-def jobs_in_queue() -> dict[str, str]:
-    """Job ids of this user's unfinished jobs by name."""
-    lines = _query("squeue", "-h", "-u", getpass.getuser(), "-o", "%i|%j").splitlines()
-    return {name: job for job, _, name in (line.partition("|") for line in lines)}
+_SRUN = ("--kill-on-bad-exit=1", "--open-mode=append")
+# A task of an array goes by this name: one of them has the id of the whole array.
+_NAME = "${SLURM_ARRAY_JOB_ID:+${SLURM_ARRAY_JOB_ID}_}${SLURM_ARRAY_TASK_ID:-$SLURM_JOB_ID}"
+# 75 asks for another try; any code but those of a final end is a rank that was killed. The controller may be away.
+# A job that Slurm itself ends does not come so far: TERM must end this script, or a cancelled job would come back.
+_REQUEUE = [
+    "code=$?",
+    'case "$code" in 0|1|2) exit "$code" ;; esac',
+    f'for _ in {{1..60}}; do scontrol requeue "{_NAME}" && exit; sleep 5; done',
+    'exit "$code"',
+]
 
 
-def gpus_declared(placement: Placement) -> bool:
-    """Whether the partition's nodes have GPUs that a job can ask for."""
-    partition = ["-p", placement.partition] if placement.partition else []
-    return "gpu" in _query("sinfo", "-h", *partition, "-o", "%G")
-
-
-def job_name(kind: str, what: str, placement: Placement) -> str:
-    """`harness-train-0123456789ab-<store>`: found again in the queue by the next launch into the same store."""
-    store = hashlib.sha256(str(placement.store.resolve()).encode()).hexdigest()
-    return f"harness-{kind}-{what[:24] if kind == 'table' else what[:12]}-{store[:6]}"
-
-
-def _leave_allocation() -> None:
+def leave_allocation() -> None:
     """Forget the job this shell may be a part of, or sbatch would take its shape over."""
     for name in list(os.environ):
-        if name.startswith("SLURM_") and name != "SLURM_CONF":
+        if name.startswith(("SLURM_", "SBATCH_", SLURM_MASTER)) and name != "SLURM_CONF":
             del os.environ[name]
 
 
-def _executor(placement: Placement, name: str, *, wide: bool, gpus: bool) -> submitit.SlurmExecutor:
-    executor = submitit.SlurmExecutor(placement.store.resolve() / "logs" / "slurm")
-    site = {key: getattr(placement, key) for key in ("partition", "account", "qos", "constraint")}
-    threads = placement.workers + 1
-    executor.update_parameters(
-        job_name=name,
-        nodes=placement.nodes if wide else 1,
-        ntasks_per_node=placement.gpus if wide else 1,
-        cpus_per_task=threads,
-        time=placement.minutes,
-        setup=[
-            *placement.setup,
-            "unset RANK WORLD_SIZE LOCAL_RANK MASTER_ADDR MASTER_PORT",
-            f'export {SLURM_MASTER}=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)',
-            f"export OMP_NUM_THREADS={threads} OMP_WAIT_POLICY=passive PYTHONUNBUFFERED=1",
-        ],
-        srun_args=[f"--cpus-per-task={threads}", "--kill-on-bad-exit=1"],
-        stderr_to_stdout=True,
-        # Without kill-on-invalid-dep a job whose input failed waits for ever.
-        additional_parameters={"kill-on-invalid-dep": "yes", **_pairs(placement.sbatch)},
-        **{key: value for key, value in site.items() if value is not None},
-        **({"gpus_per_node": placement.gpus} if gpus else {}),
-    )
-    return executor
-
-
-def _pairs(options: tuple[str, ...]) -> dict[str, str]:
-    for option in options:
-        if not option.partition("=")[2]:
-            raise UserError(f"--sbatch {option}: KEY=VALUE is expected, mem=64G for example")
-    return {key.lstrip("-"): value for key, _, value in (option.partition("=") for option in options)}
-
-
-def _body(step: Step, placement: Placement, *, gpus: bool) -> list[str]:
-    words = [sys.executable, "-m", "harness.run", step.stage.key, *placement.of_a_rank]
-    return [*words, "--need-gpu"] if gpus else words
-
-
-def _submit(executor: submitit.SlurmExecutor, command: list[str]) -> str:
-    """Submitit's public call would pickle a function; the command form takes words, quoted here."""
-    submissions = Path(executor.folder)
-    submissions.mkdir(parents=True, exist_ok=True)
+def _try_out(text: str) -> None:
     try:
-        return str(executor._submit_command(shlex.join(command)).job_id)
-    except submitit.core.utils.FailedJobError as error:
-        raise UserError(f"sbatch refused the job: {' '.join(str(error).split())}") from error
-
-
-def _query(*command: str) -> str:
-    """The output of a Slurm command. Raises UserError with its own last line if it fails."""
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=QUERY_SECONDS, check=False)
+        done = subprocess.run(
+            ["sbatch", "--test-only"], input=text, capture_output=True, text=True, timeout=QUERY_SECONDS, check=False
+        )
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise UserError(f"{command[0]} does not answer: {error}") from error
+        raise UserError(f"sbatch does not answer: {error}") from error
     if done.returncode:
-        reason = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
-        raise UserError(f"{command[0]} failed: {reason}")
-    return done.stdout
+        raise UserError(f"Slurm would refuse the jobs: {_last_line(done.stderr)}")
+
+
+def _last_line(text: str) -> str:
+    return (text.strip().splitlines() or ["it does not say why"])[-1]

@@ -6,6 +6,7 @@ Lives here: making rows of finished entries, what their networks cost, writing a
 """
 
 from collections.abc import Collection
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from harness.benchmark import Entry, Suite
@@ -14,7 +15,7 @@ from harness.metrics import wilson
 from harness.plan import inputs_first
 from harness.row import Row, from_json, to_json
 from harness.spec import Json, Stage
-from harness.store import Store, replace_file
+from harness.store import THREADS, Store, replace_file
 
 
 def collect(benchmark: str, suite_name: str, suite: Suite, store: Store, results: Path) -> int:
@@ -22,21 +23,26 @@ def collect(benchmark: str, suite_name: str, suite: Suite, store: Store, results
 
     What a network was made from has to be there too, for its cost; without it an older row stays as it is.
     """
+    needed = {entry.evaluate.key: [*entry.stages, *inputs_first(entry.evaluate.network)] for entry in suite.entries}
+    done = store.done_of(list({stage.key: stage for stages in needed.values() for stage in stages}.values()))
+    finished = [entry for entry in suite.entries if all(stage.key in done for stage in needed[entry.evaluate.key])]
     folder = folder_of(benchmark, suite_name, results)
-    unfinished = 0
-    for entry in suite.entries:
-        needed = [*entry.stages, *inputs_first(entry.evaluate.network)]
-        if not all(store.done(stage) for stage in needed):
-            unfinished += 1
-            continue
-        row = make_row(benchmark, suite_name, suite, entry, store)
-        text, path = to_json(row), folder / f"{row.key}.json"
-        if path.exists() and read_row(path).fingerprint != row.fingerprint:
-            raise UserError(f"{path} is a row of other images: use another --results, or remove it")
-        if not path.exists() or path.read_text() != text:
-            folder.mkdir(parents=True, exist_ok=True)
-            replace_file(path, text)
-    return unfinished
+    if finished:
+        folder.mkdir(parents=True, exist_ok=True)
+    with ThreadPoolExecutor(THREADS) as pool:
+        rows = pool.map(lambda entry: make_row(benchmark, suite_name, suite, entry, store), finished)
+        list(pool.map(lambda row: _write(row, folder), rows))
+    return len(suite.entries) - len(finished)
+
+
+def _write(row: Row, folder: Path) -> None:
+    """A row that is there already stays as it is."""
+    path = folder / f"{row.key}.json"
+    there = read_row(path) if path.exists() else None
+    if there is not None and there.fingerprint != row.fingerprint:
+        raise UserError(f"{path} is a row of other images: use another --results, or remove it")
+    if there != row:
+        replace_file(path, to_json(row))
 
 
 def make_row(benchmark: str, suite_name: str, suite: Suite, entry: Entry, store: Store) -> Row:

@@ -5,7 +5,7 @@ Lives here: CSV (every field), Markdown and terminal (what a person reads first)
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, fields
+from dataclasses import fields
 from pathlib import Path
 from string import Formatter
 
@@ -144,6 +144,6 @@ def csv_of(lines: list[Summary]) -> str:
 
 
 def _flat(row: Row) -> Summary:
-    plain = {name: value for name, value in asdict(row).items() if name not in _NESTED}
+    plain = {name: value for name, value in vars(row).items() if name not in _NESTED}
     versions = {f"version_{name}": version for name, version in sorted(row.versions.items())}
     return plain | {"against": "; ".join(row.against)} | versions

@@ -27,6 +27,7 @@ class Evaluate(Stage):
 
     version: ClassVar[int] = 2  # tells confidence and calibration too
     ranks: ClassVar[str] = "all"
+    short: ClassVar[bool] = True
 
     network: Stage
     data: Prepare

@@ -28,6 +28,7 @@ class Inspect(Stage):
     """
 
     ranks: ClassVar[str] = "all"
+    short: ClassVar[bool] = True
 
     network: Stage
     data: Prepare

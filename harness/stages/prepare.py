@@ -32,6 +32,7 @@ class Prepare(Stage):
     """
 
     version: ClassVar[int] = 2  # the fingerprint is of what the images hold
+    computes: ClassVar[bool] = False
     source: Source
     minival: float = added_field(default=0.0, neutral=0.0)
     """Share of the training images of every class that becomes the minival; 0 for none."""

@@ -6,6 +6,7 @@ Lives here: the stage. Must not: names of networks or weights, downloading (`har
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from harness.context import Context
 from harness.models.timm import Timm
@@ -16,6 +17,9 @@ from harness.spec import Json, Stage
 @dataclass(frozen=True, kw_only=True)
 class Pretrained(Stage):
     """Downloads the weights, or finds them where the library keeps its downloads; nothing is trained."""
+
+    short: ClassVar[bool] = True
+    computes: ClassVar[bool] = False
 
     network: Torchvision | Timm
     weights: str

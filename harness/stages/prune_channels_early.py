@@ -7,7 +7,7 @@ Lives here: the stage. Must not: the dependency graph (`harness.pruning.channel`
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from harness.choices import require_choices, require_share
 from harness.context import Context
@@ -31,6 +31,8 @@ class PruneChannelsEarly(Stage):
     of all weights that read it. With `ProsPr` and the loss of the self-distillation that follows this is a structured
     EPSD. The channels that stay keep their weights, and nothing is trained.
     """
+
+    short: ClassVar[bool] = True
 
     network: Model
     criterion: Criterion

@@ -7,7 +7,7 @@ follows (`train` and `self_distill`).
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from harness.choices import require_choices, require_share
 from harness.context import Context
@@ -32,6 +32,8 @@ class PruneEarly(Stage):
     2024). Gradient flow is that of the cross-entropy on one batch: the squared norm of the gradient of the weights that
     stay, in the pruned network, over that of all weights in the whole one.
     """
+
+    short: ClassVar[bool] = True
 
     network: Model
     criterion: Criterion

@@ -17,6 +17,8 @@ class Student(Stage):
     """Layer widths such that the student has about as many weights as `like` has left (No & Park, ECCV 2022)."""
 
     version: ClassVar[int] = 2  # counts all that the teacher has left, as a row does
+    short: ClassVar[bool] = True
+    computes: ClassVar[bool] = False
 
     like: Stage
     """A pruned VGG or ResNet."""

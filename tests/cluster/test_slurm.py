@@ -9,7 +9,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def test_there_are_four_idle_nodes(slurm: SlurmCluster) -> None:
-    listing = slurm.run(["sinfo", "--noheader", "--Node", "--format=%N %T %P"]).stdout.split("\n")
+    listing = slurm.run(["sinfo", "--noheader", "--Node", "--partition=main", "--format=%N %T %P"]).stdout.split("\n")
     assert listing[:-1] == [f"{node} idle main*" for node in NODES]
 
 

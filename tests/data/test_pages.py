@@ -1,5 +1,6 @@
 """A write that ended early is taken up again: same bytes, and nothing is read twice that is on a finished page."""
 
+import errno
 import hashlib
 import json
 import os
@@ -227,6 +228,18 @@ def test_two_writers_of_one_file(tmp_path: Path, whole: Whole) -> None:
         written(first, path)
     assert first.read == []
     assert resumed(path, whole) == list(range(3 * PER_PAGE, COUNT))
+
+
+def test_where_a_file_system_knows_no_locks_it_is_written_all_the_same(
+    tmp_path: Path, whole: Whole, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There the lease of the stage keeps others out."""
+
+    def unknown(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("fcntl.flock", unknown)
+    assert resumed(tmp_path / "a.beton", whole) == list(range(COUNT))
 
 
 def test_the_content_is_of_every_image_in_order(tmp_path: Path, whole: Whole) -> None:

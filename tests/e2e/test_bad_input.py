@@ -11,6 +11,7 @@ from harness.cli import main
 from harness.run import run_stages
 from harness.store import Store
 from harness.topology import Topology
+from tests.executors.stand_in import StandIn
 
 Tree = Callable[..., Path]
 
@@ -89,6 +90,46 @@ def test_slurm_where_there_is_none(
 ) -> None:
     monkeypatch.setenv("PATH", os.path.dirname(os.__file__))
     assert "no sbatch" in refused(*smoke(photo_tree())[:-2], "--executor", "slurm")
+
+
+@pytest.fixture
+def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StandIn:
+    """This machine belongs to a cluster, and its user has a file of profiles."""
+    cluster = StandIn(tmp_path / "slurm")
+    cluster.install()
+    monkeypatch.setenv("PATH", f"{cluster.folder}:{os.environ['PATH']}")
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    (tmp_path / "config" / "harness").mkdir(parents=True)
+    (tmp_path / "config" / "harness" / "clusters.toml").write_text('[theirs]\npartitoin = "gpu"\n')
+    return cluster
+
+
+@pytest.mark.parametrize(
+    ("more", "line"),
+    [
+        (["--partition", "gpus"], "this cluster has no partition 'gpus': it has cpu, gpu"),
+        (["--profile", "their"], "no table [their]: did you mean 'theirs'?"),
+        (["--profile", "theirs"], "[theirs]: unknown key 'partitoin': did you mean 'partition'?"),
+        (["--sbatch", "array=1-9"], "--sbatch: array is not to be set here: a plan decides it"),
+        (
+            ["--nodes", "2", "--gpus", "1"],
+            "Slurm would refuse the jobs: allocation failure: Requested node configuration is not av",
+        ),
+    ],
+    ids=["partition", "profile", "key of a profile", "option of sbatch", "nodes"],
+)
+def test_what_a_cluster_does_not_have(
+    refused: Callable[..., str], cluster: StandIn, more: list[str], line: str
+) -> None:
+    (cluster.folder / "refusal").write_text("allocation failure: Requested node configuration is not available\n")
+    assert line in refused("launch", "digits", "--executor", "slurm", *more)
+    assert cluster.texts() == {}, "something was submitted"
+
+
+def test_a_store_on_a_read_only_place(refused: Callable[..., str], cluster: StandIn) -> None:
+    line = refused("launch", "digits", "--executor", "slurm", "--gpus", "1", store=Path("/proc/store"))
+    assert "cannot write to the store /proc/store: " in line and "choose one with --store DIR" in line
+    assert cluster.texts() == {}
 
 
 def test_a_store_that_cannot_be_written(refused: Callable[..., str], tmp_path: Path, photo_tree: Tree) -> None:

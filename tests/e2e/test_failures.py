@@ -1,7 +1,9 @@
 """Stages that fail or are killed: the cause is told, nothing half-made stays, and the same command goes on."""
 
 import errno
+import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -17,8 +19,10 @@ from torch import nn
 from harness.data._ffcv import Reader
 from harness.data.augment import Augment
 from harness.data.digits import Digits
-from harness.errors import StageError, UserError
+from harness.errors import TRY_AGAIN, StageError, UserError
 from harness.executors import local
+from harness.history import read_history
+from harness.journal import Event
 from harness.loop import Trained
 from harness.models.vgg import VGG
 from harness.placement import Placement
@@ -89,6 +93,10 @@ def await_first_epoch(store: Store, stage: Stage, rank: Rank) -> None:
         time.sleep(0.05)
 
 
+def told(store: Store, stage: Stage) -> list[Event]:
+    return [json.loads(line) for line in store.journal_path(stage.key).read_text().splitlines()]
+
+
 def await_checkpoint(store: Store, stage: Stage, rank: Rank) -> None:
     end = time.monotonic() + 120
     while not list(store.unfinished(stage).glob("[0-9]*")):
@@ -103,17 +111,47 @@ def test_two_commands_at_once_train_once(store: Store) -> None:
     for rank in second:
         code, output = rank.wait(60)
         assert code == 2
-        assert f"error: train {LONG.key[:12]} is being run by another process: when that has ended" in output
+        assert f"error: train {LONG.key[:12]} is held by process {first[0].pid} on " in output
+        assert "when that has ended, the same command does what is missing" in output
     code, output = first[0].wait()
     assert code == 0, output
     assert artefacts(store) == {DATA.key, LONG.key}
     assert '"failed"' not in store.journal_path(LONG.key).read_text()
 
 
-def test_killed_in_mid_training_the_same_command_goes_on(store: Store) -> None:
+def test_told_that_its_time_is_over_it_saves_ends_and_goes_on_when_asked_again(store: Store) -> None:
     (rank,) = start_ranks([DATA, LONG], store, world=1)
     await_first_epoch(store, LONG, rank)
     os.kill(rank.pid, signal.SIGUSR2)  # what Slurm sends ahead of a time limit
+    code, output = rank.wait(60)
+    assert code == TRY_AGAIN, output
+    assert output.splitlines()[-1] == "stopped: the machine is taken away soon"
+    assert artefacts(store) == {DATA.key}
+    assert list((store.root / "aside").iterdir()) == []
+    events = told(store, LONG)
+    assert [event["event"] for event in events[-2:]] == ["saved", "stopped"]
+    assert read_history(store.journal_path(LONG.key)).ended == "stopped"
+    ((code, output),) = run_ranks([DATA, LONG], store, world=1)
+    assert code == 0, output
+    assert f"goes on after {events[-2]['updates']:,} updates" in output
+    assert artefacts(store) == {DATA.key, LONG.key}
+
+
+def test_all_ranks_end_together_when_one_is_told(store: Store) -> None:
+    """Slurm tells all of them, but not at the same instant."""
+    endless = replace(TRAIN, recipe=replace(RECIPE, epochs=9999, batch_per_gpu=32))
+    ranks = start_ranks([DATA, endless], store, 2)
+    await_first_epoch(store, endless, ranks[0])
+    os.kill(ranks[0].pid, signal.SIGUSR2)
+    for rank in ranks:
+        code, output = rank.wait(60)
+        assert code == TRY_AGAIN, output
+    assert '"failed"' not in store.journal_path(endless.key).read_text()
+    assert told(store, endless)[-1]["event"] == "stopped"
+
+
+def test_killed_in_mid_training_the_same_command_goes_on(store: Store) -> None:
+    (rank,) = start_ranks([DATA, LONG], store, 1, "--checkpoint-minutes", "0.0001")
     await_checkpoint(store, LONG, rank)
     os.kill(rank.pid, signal.SIGKILL)
     rank.wait()
@@ -126,6 +164,16 @@ def test_killed_in_mid_training_the_same_command_goes_on(store: Store) -> None:
     assert artefacts(store) == {DATA.key, LONG.key}
     assert (store.artefact(DATA) / "manifest.json").stat().st_mtime_ns == prepared
     assert list((store.root / "aside").iterdir()) == []
+
+
+def test_a_job_of_a_launch_is_tried_again_until_it_was_tried_often_enough(store: Store) -> None:
+    wild = replace(TRAIN, recipe=replace(RECIPE, lr=1e30))
+    codes = [run_ranks([DATA, wild], store, 1, "--launch", "0a1b2c3d", "--tries", "2")[0] for _ in range(3)]
+    assert [code for code, _ in codes] == [TRY_AGAIN, TRY_AGAIN, 1]
+    assert re.search(r"stopped: the loss is (nan|inf) at step .*; the job is tried again\n$", codes[1][1])
+    assert re.search(rf"failed: train {wild.key[:12]} failed 2 times: the loss is (nan|inf) at step", codes[2][1])
+    history = read_history(store.journal_path(wild.key))
+    assert (history.attempts, history.ended) == (2, "failed")
 
 
 def test_a_terminated_job_clears_up_and_a_killed_rank_takes_the_other_along(store: Store) -> None:
@@ -144,6 +192,7 @@ def test_a_terminated_job_clears_up_and_a_killed_rank_takes_the_other_along(stor
     await_first_epoch(store, alone, rank)
     os.kill(rank.pid, signal.SIGTERM)
     assert rank.wait(60)[0] == 143
+    assert told(store, alone)[-1]["event"] == "stopped"
     assert artefacts(store) == {DATA.key}
     assert list((store.root / "aside").iterdir()) == []
 

@@ -1,0 +1,110 @@
+"""A project of a user's own on the test cluster: launching from it, and what came of that.
+
+Lives here: `Project`. Must not: faults.
+"""
+
+import json
+import shutil
+import sys
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.executors.queue import FIELDS, Queued, jobs_by_key, read_queue
+from harness.history import History, read_history
+from harness.launches import read_launches
+from harness.spec import Stage
+from harness.store import Store
+from tests.cluster.slurm import SlurmCluster
+
+ROOT = Path(__file__).parents[2]
+CHANCE = {"device_seconds", "stages", "git_hash", "git_dirty", "versions"}
+"""Fields of a row that tell how it was made; all others are science."""
+
+
+@dataclass
+class Project:
+    """A copy of the code with one more benchmark, and a store on the file system that all nodes share."""
+
+    cluster: SlurmCluster
+    folder: Path
+    options: tuple[str, ...] = ()
+
+    @property
+    def store(self) -> Store:
+        return Store(self.folder / "store")
+
+    def create(self, benchmark: Path, name: str) -> None:
+        """Copy what a launch needs, as a user would have cloned it."""
+        ignored = shutil.ignore_patterns("__pycache__")
+        for folder in ("harness", "benchmarks", "launch"):
+            shutil.copytree(ROOT / folder, self.folder / folder, ignore=ignored)
+        shutil.copy(ROOT / "pyproject.toml", self.folder)
+        shutil.copy(benchmark, self.folder / "benchmarks" / f"{name}.py")
+
+    def harness(self, *words: str, timeout: float = 120) -> str:
+        """What a `harness` command typed in the project's folder prints."""
+        command = ["env", "-C", str(self.folder), f"PYTHONPATH={self.folder}", sys.executable, "-m", "harness.cli"]
+        done = self.cluster.run([*command, *words, "--store", str(self.store.root)], timeout=timeout)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def launch(self, benchmark: str, *words: str) -> str:
+        """Type the launch."""
+        results = ["--results", str(self.folder / "results"), "--executor", "slurm"]
+        return self.harness("launch", benchmark, *results, *self.options, *words)
+
+    def queue(self) -> list[Queued]:
+        """Our jobs that have not ended."""
+        return read_queue(self.cluster.run(["squeue", "-h", "-r", "-o", FIELDS]).stdout)
+
+    def running(self) -> dict[str, str]:
+        """The job of each stage of a running job, by key."""
+        queue = [job for job in self.queue() if job.state == "RUNNING"]
+        return {key: job.job for key, job in jobs_by_key(read_launches(self.store), queue).items()}
+
+    def title(self, key: str) -> str:
+        """What a person calls the stage."""
+        return next(launch.stages[key].title for launch in read_launches(self.store) if key in launch.stages)
+
+    def trying(self, key: str) -> bool:
+        """Whether an attempt at the stage is under way, as far as its journal tells."""
+        history = self.history(key)
+        return bool(history.runs) and history.ended is None
+
+    def stages(self, keys: Iterable[str]) -> list[Stage]:
+        """The specs behind keys."""
+        return [self.store.read_spec(key) for key in keys]
+
+    def history(self, key: str) -> History:
+        """What the stage's journal tells."""
+        return read_history(self.store.journal_path(key))
+
+    def wait(self, seconds: float) -> None:
+        """Until no job of ours is left. Raises TimeoutError with what is left."""
+        end = time.monotonic() + seconds
+        while left := self.queue():
+            if time.monotonic() > end:
+                raise TimeoutError(f"after {seconds:.0f} s: {left}\n{self.harness('status', '--all')}")
+            time.sleep(1)
+
+    def rows(self) -> dict[str, dict[str, Any]]:
+        """The science of every row, by its file's name."""
+        found = {path.name: json.loads(path.read_text()) for path in (self.folder / "results" / "rows").rglob("*.json")}
+        return {name: {k: v for k, v in row.items() if k not in CHANCE} for name, row in found.items()}
+
+    def artefacts(self) -> dict[str, dict[str, Any]]:
+        """The science of every manifest by key: hashes of all files, and the payload."""
+        found = [json.loads(path.read_text()) for path in self.store.root.glob("[a-z]*/??/*/manifest.json")]
+        for manifest in found:
+            made = manifest.pop("provenance")
+            manifest["ranks"] = made["ranks"]
+        return {manifest["key"]: manifest for manifest in found}
+
+    def events(self, kind: str) -> dict[str, list[dict[str, Any]]]:
+        """Events of one kind, by the key of their stage."""
+        journals = {path.stem: path.read_text() for path in (self.store.root / "journal").glob("*.jsonl")}
+        events = {key: [json.loads(line) for line in text.splitlines()] for key, text in journals.items()}
+        return {key: [event for event in all_ if event["event"] == kind] for key, all_ in events.items()}
