@@ -19,7 +19,7 @@ export CUDA_CACHE_PATH := $(CACHE)/cuda
 export NUMBA_CACHE_DIR := $(CACHE)/numba
 export MPLCONFIGDIR := $(CACHE)/matplotlib
 
-.PHONY: help setup slurm demo test check bench lock clean
+.PHONY: help setup slurm demo test check chaos bench lock clean
 
 help: ## list the targets
 	@awk -F ' *:[^#]*## *' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
@@ -34,6 +34,10 @@ check: setup ## set up, then run the checks alone: lint, format, types
 	$(PYTHON) -m ruff check
 	$(PYTHON) -m ruff format --check
 	$(PYTHON) -m mypy
+
+chaos: slurm ## set up, with Slurm, then let 200 faults loose on launches; SEED=N: one schedule again
+	$(PYTHON) -m pytest --long tests/cluster/test_faults.py tests/cluster/test_fault_injectors.py
+	$(PYTHON) -m tests.cluster.chaos $(if $(SEED),--seed $(SEED))
 
 bench: setup ## set up, then time what was made fast beside public baselines, to results/speed.csv; DATA=DIR: your images
 	$(PYTHON) -m benchmarks.speed $(if $(DATA),--data "$(DATA)")

@@ -68,8 +68,10 @@ def journalled(stage: Stage, store: Store, topology: Topology, ending: Ending, a
         kind = type(told).__name__
         if isinstance(told, Stopped | SystemExit | KeyboardInterrupt):
             if topology.leads:
-                reason = str(told) if isinstance(told, Stopped) else "asked to end"
-                journal.write("stopped", reason=reason, attempt=attempt.name)
+                warned = isinstance(told, Stopped)  # TERM may also come of another rank's death
+                journal.write(
+                    "stopped", reason=str(told) if warned else "asked to end", warned=warned, attempt=attempt.name
+                )
         else:
             reason = str(told) if isinstance(told, UserError | StageError) else f"{kind}: {told}"
             journal.write("failed", kind=kind, rank=topology.rank, reason=reason, attempt=attempt.name)

@@ -124,7 +124,8 @@ class History:
     def tries(self, launch: str | None) -> int:
         """How many attempts in a row, the newest included, ended or may end badly without progress under a launch.
 
-        A checkpoint is progress. An attempt that was stopped is the machine's doing and does not count.
+        A checkpoint is progress. An attempt that was warned before it was stopped is the machine's doing and does not
+        count; one that was ended without a warning does, for it may have been its own rank that died.
         """
         return self._tries if self.last and self.last.launch == launch else 0
 
@@ -176,7 +177,10 @@ class History:
             return  # of an earlier one, on a node that was cut off
         if run.ended is None or kind == "done":
             run.ended, run.reason, run.rank = kind, str(event.get("reason", "")), event.get("rank")
-            self._tries = {"done": 0, "failed": self._tries, "stopped": max(0, self._tries - 1)}[kind]
+            if kind == "done":
+                self._tries = 0
+            elif kind == "stopped" and event.get("warned", True):
+                self._tries = max(0, self._tries - 1)
         elif run.ended == kind == "failed" and event.get("rank") == 0:
             run.reason, run.rank = str(event.get("reason", "")), 0
 

@@ -12,7 +12,7 @@ Every event has a name and a time (seconds since 1970, by the clock of the machi
     saved       updates, seconds                                   a checkpoint is written; it held training up so long
     unsaved     reason                                             one could not be written
     damaged     checkpoint                                         one is passed over
-    stopped     reason, attempt                                    the attempt ends in order to go on later
+    stopped     reason, warned, attempt                            the attempt ends in order to go on later
     failed      kind, rank, reason, attempt                        the attempt failed; several ranks may say so
     cancelled   user, launch                                       a person does not want the stage
     done        stage, seconds                                     published

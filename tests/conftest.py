@@ -18,6 +18,10 @@ from harness.store import Store
 from harness.topology import Topology
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--long", action="store_true", help="every fault on the test cluster: many minutes")
+
+
 @pytest.fixture
 def photo_tree(tmp_path: Path) -> Callable[..., Path]:
     """Makes DIR/{train,val}/<class>/*.jpg of seeded smooth noise: real JPEG files of various sizes."""

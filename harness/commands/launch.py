@@ -85,17 +85,24 @@ def preview(
 
     gpu = placement.gpus > 1 or bool(visible_gpus())
     if executor == "slurm":
-        from harness.executors import cluster, slurm
-
-        site = slurm.Site(gpus=gpu, largest_array=1000) if shutil.which("scontrol") is None else None
-        request = _request(options, name, suite, steps, placement)
-        for text in cluster.preview(request, site or slurm.Site.ask(placement.site.partition)):
-            print(text)
+        print("\n".join(batch_files(options, name, suite, steps, placement, gpu=gpu)))
     print(render(steps, nodes=placement.nodes, gpus=placement.gpus))
     store = Store(placement.store)
     found = estimates([s for s in steps if not s.done], options.benchmark, store, placement.results, gpu=gpu)
     entries = [entry.stages for entry in suite.entries]
     print(render_cost(steps, found, entries, nodes=placement.nodes, gpus=placement.gpus, gpu=gpu))
+
+
+def batch_files(
+    options: argparse.Namespace, name: str, suite: Suite, steps: list[Step], placement: Placement, *, gpu: bool
+) -> list[str]:
+    """What sbatch would be handed; without a cluster, for one whose nodes have GPUs if `gpu`."""
+    try:
+        from harness.executors import cluster, slurm
+    except ModuleNotFoundError as error:
+        return [f"batch files are not shown: {error}"]
+    site = slurm.Site.ask(placement.site.partition) if slurm_answers() else slurm.Site(gpus=gpu, largest_array=1000)
+    return cluster.preview(_request(options, name, suite, steps, placement), site)
 
 
 def submit(options: argparse.Namespace, name: str, suite: Suite, steps: list[Step], placement: Placement) -> bool:
