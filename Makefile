@@ -35,8 +35,8 @@ check: setup ## set up, then run the checks alone: lint, format, types
 	$(PYTHON) -m ruff format --check
 	$(PYTHON) -m mypy
 
-chaos: slurm ## set up, with Slurm, then let 200 faults loose on launches; SEED=N: one schedule again
-	$(PYTHON) -m pytest --long tests/cluster/test_faults.py tests/cluster/test_fault_injectors.py
+chaos: slurm ## set up, with Slurm, then let 200 faults loose on launches; SEED=N: that schedule alone
+	$(if $(SEED),,$(PYTHON) -m pytest --long tests/cluster/test_fault_injectors.py tests/cluster/test_faults.py tests/cluster/test_time_limit.py)
 	$(PYTHON) -m tests.cluster.chaos $(if $(SEED),--seed $(SEED))
 
 bench: setup ## set up, then time what was made fast beside public baselines, to results/speed.csv; DATA=DIR: your images

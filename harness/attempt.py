@@ -4,7 +4,6 @@ Lives here: the launch an attempt belongs to, tries, waiting for a store that is
 (`harness.run`), putting a job back into the queue (its batch file does, see `harness.executors.slurm`).
 """
 
-import getpass
 import platform
 import time
 from collections.abc import Callable, Iterator
@@ -14,12 +13,15 @@ from pathlib import Path
 
 from harness.ending import Ending
 from harness.errors import GaveUpError, StageError, Stopped, UserError
-from harness.history import read_history
+from harness.history import History, read_history
 from harness.journal import Journal
+from harness.lease import user_name
 from harness.spec import Stage
 from harness.store import Store
 from harness.topology import Topology
 
+MOST_FRUITLESS = 10
+"""Attempts without progress, whatever ended them: a stage that takes longer than a job may never gets anywhere."""
 STORE_PATIENCE_S = 600.0
 """How long a job waits for a store that cannot be read or written, before it goes back into the queue."""
 
@@ -38,13 +40,30 @@ class Attempt:
     """Attempts in a row that may fail without progress."""
 
     def require_tries_left(self, stage: Stage, store: Store) -> None:
-        """Raises GaveUpError when the launch has tried the stage often enough."""
+        """Raises GaveUpError when the launch has tried the stage often enough, or a person has cancelled it."""
         if self.launch is None:
             return
-        history = read_history(store.journal_path(stage.key))
+        path = store.journal_path(stage.key)
+        if (reason := self.enough(read_history(path))) is not None:
+            Journal(path).write("gave_up", reason=reason, tries=self.tries, launch=self.launch, attempt=self.name)
+            raise GaveUpError(f"{stage.name} {stage.key[:12]}: {reason}")
+
+    def enough(self, history: History) -> str | None:
+        """Why the launch should not try a stage again; None if it should."""
+        if history.cancelled_in(self.launch):
+            return f"cancelled by {history.cancelled_by}"
         if history.tries(self.launch) >= self.tries:
-            reason = history.failure or "each ended without a word: see the logs of the job"
-            raise GaveUpError(f"{stage.name} {stage.key[:12]} failed {self.tries} times: {reason}")
+            return history.failure or f"{self.tries} attempts ended without a word: see the logs of the job"
+        if history.fruitless(self.launch) >= MOST_FRUITLESS:
+            return f"{MOST_FRUITLESS} attempts were ended before they got anywhere"
+        return None
+
+    def require_starts(self, store: Store, keys: list[str]) -> None:
+        """Raises GaveUpError when the job was started often and its stages hardly ever began: it never will."""
+        histories = [read_history(store.journal_path(key)) for key in keys]
+        began = sum(run.job == self.job for history in histories for run in history.runs)
+        if self.restart - began >= MOST_FRUITLESS:
+            raise GaveUpError(f"the job was started {self.restart} times and began {began} times: see its log")
 
     @property
     def name(self) -> str | None:
@@ -53,7 +72,7 @@ class Attempt:
 
     def facts(self) -> dict[str, str | None]:
         """What a journal is told when it starts."""
-        host, user = platform.node(), getpass.getuser()
+        host, user = platform.node(), user_name()
         return {"host": host, "user": user, "job": self.job, "launch": self.launch, "attempt": self.name}
 
 
@@ -88,10 +107,11 @@ def tried_again(attempt: Attempt, store: Store, keys: list[str]) -> Iterator[Non
         return
     try:
         await_store(store, keys)
+        attempt.require_starts(store, keys)
         yield
     except GaveUpError:
         raise
-    except (UserError, StageError) as error:
+    except (UserError, StageError, OSError) as error:
         await_store(store, keys)
         raise Stopped(f"{error}; the job is tried again") from error
 

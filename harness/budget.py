@@ -1,13 +1,15 @@
 """What a plan will cost, as text.
 
 Lives here: device-hours and wall time by stage, totals, what sharing saves. Must not: where the figures come from
-(`harness.estimate`), when jobs get their machines (`harness.simulation`).
+(`harness.estimate`), which stages share a job (`harness.job_cost`), when jobs get their GPUs (`harness.simulation`).
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from harness.estimate import MACS_PER_S, PREPARED_PER_S, START_S, Estimate, device_hours, wall_seconds
+from harness.estimate import MACS_PER_S, PREPARED_PER_S, Estimate
+from harness.job_cost import START_S, JobCost, job_costs
 from harness.plan import Step, inputs_first
+from harness.simulation import simulate
 from harness.spec import Stage
 
 LONGEST_LIST = 60
@@ -23,27 +25,39 @@ def render_cost(
     nodes: int,
     gpus: int,
     gpu: bool,
+    executor: str,
 ) -> str:
-    """What the missing stages take, each on all ranks or on one. An entry is the stages it asks for.
+    """What the missing stages take, in the jobs that `executor` would make of them. An entry is the stages it asks for.
 
-    `found` is what `harness.estimate.estimates` says, on GPUs if `gpu`. Hours count every rank of a job.
+    `found` is what `harness.estimate.estimates` says, on GPUs if `gpu`. Hours count every GPU that a job holds.
     """
     missing = [step for step in steps if not step.done]
     known = [step for step in missing if step.stage.key in found]
     if not missing:
         return "nothing to run: no cost"
-    stages = {step.stage.key: step.stage for step in known}
-    hours = {key: device_hours(stage, found[key], nodes * gpus) for key, stage in stages.items()}
-    walls = {key: wall_seconds(stage, found[key], nodes * gpus) for key, stage in stages.items()}
-    lines = (_by_stage if len(missing) <= LONGEST_LIST else _by_kind)(known, found, hours, walls)
-    lines.append(f"{len(known)} stages to run: {_hours(sum(hours.values()), gpu)}; {_shares(found, hours)}")
-    lines.append(_assumed(gpu))
+    jobs = job_costs(missing, found, nodes=nodes, gpus=gpus, gpu=gpu, executor=executor)
+    hours = {key: spent for job in jobs for key, spent in job.hours.items()}
+    walls = {key: seconds for job in jobs for key, seconds in job.seconds.items()}
+    lines = [
+        assumed_device(gpu),
+        *(_by_stage if len(missing) <= LONGEST_LIST else _by_kind)(known, found, hours, walls),
+        f"{len(known)} stages to run in {_jobs(jobs)}: {_hours(sum(hours.values()), gpu)}; {_shares(found, hours)}",
+        _duration(jobs, nodes, gpus, gpu),
+        _assumed(gpu),
+    ]
     if len(known) < len(missing):
         lines.append(
-            f"{len(missing) - len(known)} more without an estimate: how many images their set holds is known once it is"
-            " prepared, or torch, which counts a network's arithmetic, is not installed"
+            f"{len(missing) - len(known)} more without an estimate count for nothing above: how many images their set"
+            " holds is known once it is prepared, or torch, which counts a network's arithmetic, is not installed"
         )
     return "\n".join([*lines, _sharing(entries, hours, gpu)])
+
+
+def assumed_device(gpu: bool) -> str:
+    """What `harness.estimate.assumes_gpu` found, for a person."""
+    if gpu:
+        return "assumed device: GPU"
+    return "assumed device: CPU core; no GPU is here, and neither --gpus nor the cluster's profile speaks of more"
 
 
 def span(seconds: float) -> str:
@@ -84,6 +98,21 @@ def _by_kind(
         sources = ", ".join(source for source in SOURCES if any(found[key].source == source for key in keys))
         lines.append(f"{name:<22}{len(keys):>8}{spent:>12,.2f}{span(longest):>14}  {sources}")
     return lines
+
+
+def _jobs(jobs: Sequence[JobCost]) -> str:
+    return f"{len(jobs)} job{'s' if len(jobs) > 1 else ''}"
+
+
+def _duration(jobs: Iterable[JobCost], nodes: int, gpus: int, gpu: bool) -> str:
+    """How long the whole launch takes, at best and on what it names."""
+    went = simulate([job.task for job in jobs], nodes * gpus)
+    chain = sum(task.seconds for task in went.critical_path)
+    device = "GPUs" if gpu else "CPU cores"
+    return (
+        f"done after {span(went.makespan)} on {nodes} x {gpus} {device} alone; the longest chain of jobs takes"
+        f" {span(chain)} on any number"
+    )
 
 
 def _shares(found: Mapping[str, Estimate], keys: Iterable[str]) -> str:

@@ -29,13 +29,12 @@ from safetensors.torch import load
 from harness.context import Context
 from harness.engine.group import sum_over_ranks
 from harness.errors import StageError, Stopped
+from harness.placement import CHECKPOINT_S, CHECKPOINT_SHARE
 from harness.spec import Json
 from harness.store import flush
 
 TENSORS, FACTS = "tensors.safetensors", "checkpoint.json"
 KEPT = 2
-SHARE = 0.01
-"""Of its time that training may be held up by saving."""
 _TYPES = {
     torch.float16: "F16",
     torch.float32: "F32",
@@ -118,6 +117,8 @@ class Checkpoints:
         try:
             writing.result(timeout=self._context.patience_s)
         except (OSError, TimeoutError) as error:
+            if isinstance(error, TimeoutError):
+                self._staged = {}  # still being read: what comes next must not be written under the old name
             reason = f"{type(error).__name__} {error}".strip()
             self._context.journal.write("unsaved", reason=f"cannot write a checkpoint to {self._folder}: {reason}")
 
@@ -126,7 +127,10 @@ class Checkpoints:
             return Verdict.STOP
         if self._context.ending.reason is not None:
             return Verdict.SAVE_AND_STOP
-        late = self._asked - self._last >= max(self._context.checkpoint_s, self._held_up / SHARE)
+        pause = self._context.checkpoint_s
+        if pause is None:
+            pause = max(CHECKPOINT_S, self._held_up / CHECKPOINT_SHARE)
+        late = self._asked - self._last >= pause
         return Verdict.SAVE if late and (self._writing is None or self._writing.done()) else Verdict.GO_ON
 
     def _newest_whole(self) -> tuple[int, Saved | None]:

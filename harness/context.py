@@ -9,7 +9,7 @@ from pathlib import Path
 from harness.ending import Ending
 from harness.journal import Journal
 from harness.lease import Lease
-from harness.placement import CHECKPOINT_S, PATIENCE_S
+from harness.placement import PATIENCE_S
 from harness.topology import Topology
 
 
@@ -30,7 +30,8 @@ class Context:
     workers: int = 1
     """Loader threads of this process."""
     patience_s: float = PATIENCE_S
-    checkpoint_s: float = CHECKPOINT_S
+    checkpoint_s: float | None = None
+    """As in `harness.placement.Placement`."""
     ending: Ending = field(default_factory=Ending)
     lease: Lease | None = None
     """What keeps others from the stage; rank 0 has it."""

@@ -3,6 +3,7 @@
 Lives here: exception types and `exit_code`. Must not: anything that raises them.
 """
 
+import os
 import sys
 from collections.abc import Callable
 
@@ -16,30 +17,39 @@ class StageError(Exception):
 
 
 class GaveUpError(StageError):
-    """A stage failed as often as its launch allows."""
+    """A stage failed as often as its launch allows. Exit code 70."""
 
 
 class Stopped(Exception):
     """The attempt ends in order to go on later: the machine is taken away, say. Exit code 75."""
 
 
-TRY_AGAIN = 75
-"""What sysexits.h calls a temporary failure; a batch file then puts its job back into the queue."""
+TRY_AGAIN, GAVE_UP = 75, 70
+"""A temporary failure, after which a batch file puts its job back into the queue, and one that stays (sysexits.h)."""
+NOBODY_READS = 141
+"""What a shell says of a program that SIGPIPE has ended."""
 
 
 def exit_code(work: Callable[[], None]) -> int:
-    """Do the work. 0: done; 2: bad input; 1: a stage failed; 75: to be tried again; 130: interrupted.
+    """Do the work. 0: done; 2: bad input; 1: a stage failed; 70: too often; 75: to be tried again; 130: interrupted.
 
-    A bad end gets one line on stderr.
+    A bad end gets one line on stderr. 141, without a word: nobody reads the output any more.
     """
     try:
         work()
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # where the interpreter's last flush goes
+        return NOBODY_READS
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except ModuleNotFoundError as error:
         print(f"error: {error}: run `make setup`, then `. .venv/bin/activate`", file=sys.stderr)
         return 2
+    except GaveUpError as error:
+        print(f"given up: {error}", file=sys.stderr)
+        return GAVE_UP
     except StageError as error:
         print(f"failed: {error}", file=sys.stderr)
         return 1

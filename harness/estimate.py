@@ -1,7 +1,7 @@
 """What the stages of a plan will cost, before anything is spent.
 
-Lives here: an estimate of every missing stage with its source, and their sum as text. Must not: how jobs share machines
-(`harness.simulation`), what a stage did cost (`harness.leaderboard.rows`).
+Lives here: an estimate of every missing stage with its source, and whether on GPUs. Must not: which stages share a job
+(`harness.job_cost`), what a stage did cost (`harness.leaderboard.rows`).
 
 In this order: *measured*, a row tells what this very stage took; *scaled*, stages that do the same work on the same
 network were measured, and time goes with the images; *modelled*, multiply-accumulates over a stated rate.
@@ -12,16 +12,19 @@ import importlib
 import importlib.util
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from harness.benchmark import find_suite
 from harness.leaderboard.rows import read_row
+from harness.placement import visible_gpus
 from harness.plan import Step, inputs_first
+from harness.profile import Profile
 from harness.spec import Stage
 from harness.stages.prepare import Prepare
-from harness.store import MANIFEST, Store
+from harness.store import THREADS, Store
 from harness.workload import Load, Shape, workload
 
 Source = Literal["measured", "scaled", "modelled"]
@@ -32,8 +35,6 @@ MACS_PER_S = {"bf16": 15e12, "fp32": 6e12, "cpu": 2e10}
 """Of a GPU in bf16 and fp32, and of a CPU core: assumed."""
 PREPARED_PER_S = 100
 """Images that are decoded and stored in a second: assumed."""
-START_S = 60.0
-"""From the start of a job to the first batch, on each of its ranks: assumed."""
 KNOWN_SETS = {
     "imagenet": (1_281_167, 50_000),
     "cifar10": (50_000, 10_000),
@@ -89,19 +90,10 @@ def estimates(steps: Iterable[Step], benchmark: str, store: Store, results: Path
     return found
 
 
-def ranks_of(stage: Stage, world: int) -> int:
-    """How many of `world` ranks a stage uses."""
-    return world if stage.ranks == "all" else 1
-
-
-def wall_seconds(stage: Stage, estimate: Estimate, world: int) -> float:
-    """How long the stage takes on a job of `world` ranks; a short one needs no job of its own, and so no start."""
-    return (0.0 if stage.short else START_S) + estimate.device_seconds / ranks_of(stage, world)
-
-
-def device_hours(stage: Stage, estimate: Estimate, world: int) -> float:
-    """What the stage takes on all of its ranks together, their start included."""
-    return wall_seconds(stage, estimate, world) * ranks_of(stage, world) / 3600
+def assumes_gpu(gpus: int, profile: Profile) -> bool:
+    """Whether ranks are taken to have a GPU each, `gpus` of them on a node: a login node has none to look at."""
+    named = profile.gpus is not None or "gpu" in (profile.gres or "")
+    return gpus > 1 or named or bool(visible_gpus())
 
 
 def images_of(data: Prepare, store: Store) -> Mapping[str, int] | None:
@@ -121,19 +113,20 @@ def images_of(data: Prepare, store: Store) -> Mapping[str, int] | None:
 
 def _rows(results: Path, *, gpu: bool) -> dict[str, float]:
     """Device seconds by key, from the rows of all benchmarks."""
-    rows = map(read_row, sorted((results / "rows").glob("*/*/*.json")))
+    with ThreadPoolExecutor(THREADS) as pool:
+        rows = list(pool.map(read_row, sorted((results / "rows").glob("*/*/*.json"))))
     fitting = (row for row in rows if (row.device != "cpu") == gpu)
     return {key: seconds for row in fitting for key, (_, _, seconds) in row.stages.items()}
 
 
 def _manifests(planned: Mapping[str, Stage], store: Store, *, gpu: bool) -> dict[str, float]:
     """Device seconds by key, from what the store holds of these stages."""
-    paths = store.root.glob(f"[a-z]*/??/*/{MANIFEST}")
-    held = [planned[path.parent.name] for path in paths if path.parent.name in planned]
-    made = {stage.key: store.manifest(stage)["provenance"] for stage in held}
+    held = [planned[key] for key in sorted(store.done_of(list(planned.values())))]
+    with ThreadPoolExecutor(THREADS) as pool:
+        made = [manifest["provenance"] for manifest in pool.map(store.manifest, held)]
     return {
-        key: facts["device_seconds"]
-        for key, facts in made.items()
+        stage.key: facts["device_seconds"]
+        for stage, facts in zip(held, made, strict=True)
         if "device_seconds" in facts and (facts["device"] != "cpu") == gpu
     }
 

@@ -44,6 +44,8 @@ class Run:
     reason: str = ""
     rank: int | None = None
     """The rank that gave the reason."""
+    gave_up: bool = False
+    """Whether its launch then let the stage be."""
 
     @property
     def trained(self) -> int:
@@ -64,6 +66,9 @@ class History:
     """Who cancelled the stage, unless it was started again since."""
     _cancelled_in: set[str | None] = field(default_factory=set)
     _tries: int = 0
+    _fruitless: int = 0
+    _furthest: dict[str, int] = field(default_factory=dict)
+    """Images of each split that an attempt has got to."""
     _kept: int = 0
     """Updates of the checkpoint that the next attempt goes on from."""
 
@@ -74,8 +79,8 @@ class History:
 
     @property
     def requeues(self) -> int:
-        """How often it was started again."""
-        return max(0, len(self.runs) - 1)
+        """How often its newest job was put back into the queue."""
+        return max(0, sum(run.job is not None and run.job == self.job for run in self.runs) - 1)
 
     @property
     def last(self) -> Run | None:
@@ -110,8 +115,12 @@ class History:
 
     @property
     def failure(self) -> str | None:
-        """Why the last attempt that failed did: in rank 0's words, else in those of the rank that was first."""
-        return next((run.reason for run in reversed(self.runs) if run.ended == "failed"), None)
+        """Why the last attempt that failed did, of those of the newest launch.
+
+        In rank 0's words, else in those of the rank that was first.
+        """
+        of_launch = (run for run in reversed(self.runs) if self.last and run.launch == self.last.launch)
+        return next((run.reason for run in of_launch if run.ended == "failed"), None)
 
     @property
     def goodput(self) -> tuple[int, int] | None:
@@ -129,6 +138,10 @@ class History:
         """
         return self._tries if self.last and self.last.launch == launch else 0
 
+    def fruitless(self, launch: str | None) -> int:
+        """How many attempts in a row made no progress under a launch, whatever ended them."""
+        return self._fruitless if self.last and self.last.launch == launch else 0
+
     def cancelled_in(self, launch: str | None) -> bool:
         """Whether a person cancelled the stage under this launch."""
         return launch in self._cancelled_in
@@ -140,7 +153,7 @@ class History:
             self.cancelled_by = str(event.get("user"))
             self._cancelled_in.add(event.get("launch", self.last.launch if self.last else None))
             return
-        if kind not in ("start", "resumed", "saved", *PROGRESS, *ENDS):
+        if kind not in ("start", "resumed", "saved", "gave_up", *PROGRESS, *ENDS):
             return
         if kind == "start" or not self.runs:  # the line of the first start may be damaged
             self._start(event)
@@ -149,8 +162,10 @@ class History:
             self._advance(run, event)
         elif kind == "resumed":
             run.began = run.reached = self._kept = int(event["updates"])
+        elif kind == "gave_up":
+            run.ended, run.reason, run.gave_up = "failed", str(event["reason"]), True
         elif kind == "saved":
-            self._tries, self._kept = 1, int(event["updates"])
+            self._tries, self._fruitless, self._kept = 1, 0, int(event["updates"])
             run.reached = max(run.reached or 0, self._kept)
             self.saved_seconds.append(float(event["seconds"]))
         elif kind in ENDS:
@@ -160,6 +175,7 @@ class History:
         facts = {name: event[name] for name in ("host", "job", "launch", "ranks", "attempt") if name in event}
         again = self.last is not None and self.last.launch == facts.get("launch")
         self._tries = self._tries + 1 if again else 1
+        self._fruitless = self._fruitless + 1 if again else 1
         self.cancelled_by = None
         self.runs.append(Run(time=float(event["time"]), **facts))
 
@@ -170,6 +186,10 @@ class History:
             if run.reached is None:  # nothing to go on from was found
                 self._kept = 0
             run.reached = int(event["updates"])
+        elif event["done"] > self._furthest.get(split := str(event.get("split")), 0):
+            if split in self._furthest:  # pages and outputs are kept: this attempt got further than those before
+                self._tries, self._fruitless = 1, 0
+            self._furthest[split] = event["done"]
         run.progress = event
 
     def _end(self, run: Run, kind: str, event: Event) -> None:
@@ -196,7 +216,7 @@ def read_history(path: Path) -> History:
         event = _parse(line)
         try:
             history.see(event)
-        except (KeyError, TypeError, ValueError):  # an event without its facts
+        except (KeyError, TypeError, ValueError, OverflowError):  # an event without its facts
             continue
     return history
 

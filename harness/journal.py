@@ -14,10 +14,11 @@ Every event has a name and a time (seconds since 1970, by the clock of the machi
     damaged     checkpoint                                         one is passed over
     stopped     reason, warned, attempt                            the attempt ends in order to go on later
     failed      kind, rank, reason, attempt                        the attempt failed; several ranks may say so
+    gave_up     reason, tries, launch, attempt                     the launch has tried it often enough
     cancelled   user, launch                                       a person does not want the stage
     done        stage, seconds                                     published
 
-An attempt that ends with none of the last four died without a word, or still runs.
+An attempt that ends with none of the last five died without a word, or still runs.
 """
 
 import json

@@ -10,12 +10,17 @@ and its place in an array, whoever submitted it and however the submission ended
 
 import dataclasses
 import json
+import re
 import secrets
+import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from harness.errors import UserError
 from harness.store import Store, replace_file
+
+TABLE = "harness-table-"
+"""How the name of a launch's last job begins."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,13 +68,21 @@ class Launch:
     suite: str
     seeds: int
     executor: str
-    results: str
-    """Where its table goes."""
-    nodes: int
-    gpus: int
+    placement: dict[str, Any]
+    """As `harness.placement.to_record` has it."""
     stages: dict[str, Planned]
-    """By key, inputs before users: the whole plan, also what was done already."""
+    """By key, inputs before users: the whole plan, also what was done already. A follower's is that of its origin."""
     jobs: tuple[Job, ...] = ()
+
+    @property
+    def table(self) -> tuple[str, str, int, str]:
+        """Which table it draws, and where."""
+        return self.benchmark, self.suite, self.seeds, self.placement["results"]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Nodes, and ranks on each."""
+        return self.placement["nodes"], self.placement["gpus"]
 
 
 def new_id() -> str:
@@ -86,21 +99,37 @@ def write_launch(launch: Launch, store: Store) -> Path:
 
 
 def read_launches(store: Store) -> list[Launch]:
-    """All launches into this store, the newest first. Raises UserError if a record is damaged."""
-    return sorted(
-        (_read(path) for path in (store.root / "launches").glob("[0-9a-f]*.json")),
-        key=lambda launch: (launch.time, launch.id),
-        reverse=True,
-    )
+    """All launches into this store, the newest first; a record that cannot be read is told and passed over."""
+    found = [_read(path) for path in (store.root / "launches").glob("[0-9a-f]*.json")]
+    return sorted((it for it in found if it is not None), key=lambda it: (it.time, it.id), reverse=True)
 
 
-def _read(path: Path) -> Launch:
+def _read(path: Path) -> Launch | None:
+    """The record, as far as this version knows its fields: others may launch with newer code."""
     try:
         form = json.loads(path.read_text())
-        stages = {key: Planned(**{**fact, "inputs": tuple(fact["inputs"])}) for key, fact in form["stages"].items()}
-        jobs = tuple(Job(**{**job, "tasks": tuple(tuple(task) for task in job["tasks"])}) for job in form["jobs"])
-        return Launch(**{**form, "stages": stages, "jobs": jobs})
+        form["stages"] = {_key(key): _planned(fact) for key, fact in form["stages"].items()}
+        form["jobs"] = tuple(_job(job) for job in form["jobs"])
+        return Launch(**{field.name: form[field.name] for field in dataclasses.fields(Launch)})
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise UserError(
-            f"{path} is no record of a launch ({error}): delete it; nothing but the record is lost"
-        ) from error
+        print(f"{path} is passed over: no record of a launch ({type(error).__name__} {error})", file=sys.stderr)
+        return None
+
+
+def _planned(fact: dict[str, Any]) -> Planned:
+    if not re.fullmatch("[a-z_]+", fact["stage"]):
+        raise ValueError(f"{fact['stage']!r} is no stage")
+    inputs = tuple(_key(key) for key in fact["inputs"])
+    return Planned(stage=fact["stage"], label=str(fact["label"]), ranks=str(fact["ranks"]), inputs=inputs)
+
+
+def _job(form: dict[str, Any]) -> Job:
+    tasks = tuple(tuple(_key(key) for key in task) for task in form["tasks"])
+    return Job(name=str(form["name"]), tasks=tasks, array=bool(form["array"]))
+
+
+def _key(text: str) -> str:
+    """Keys become paths."""
+    if not re.fullmatch("[0-9a-f]{64}", text):
+        raise ValueError(f"{text!r} is no key")
+    return text

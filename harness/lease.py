@@ -74,7 +74,7 @@ class Owner:
             started=_process(os.getpid())[1],
             job=slurm_job(),
             restart=int(os.environ.get("SLURM_RESTART_COUNT", "0")),
-            user=_user(),
+            user=user_name(),
             since=time.time(),
             token=secrets.token_hex(16),
         )
@@ -151,6 +151,23 @@ def hold(lock: Path, what: str, *, wait_s: float = 0.0) -> Iterator[Lease]:
         with suppress(OSError):
             os.utime(file, ns=(0, 0))
         os.close(file)
+
+
+def owner_of(lock: Path) -> Owner | None:
+    """Who has the lock, as far as one look tells; one that died on another host cannot be told from one that lives.
+
+    None if it is free, its owner is certainly dead, or its file does not say. Raises OSError if the store is away.
+    """
+    me = Owner.this_process()
+    while lock.exists():
+        try:
+            newest = _look(lock)
+        except OSError as error:
+            if error.errno not in _GONE:
+                raise
+            continue
+        return None if newest.is_free(me) else newest.owner
+    return None
 
 
 @dataclass(frozen=True)
@@ -284,7 +301,8 @@ def _boot() -> str:
         return secrets.token_hex(16)  # equal to no other's: only silence counts
 
 
-def _user() -> str:
+def user_name() -> str:
+    """Who runs this process, also where nobody knows the name."""
     try:
         return getpass.getuser()
     except KeyError:  # a container whose password file does not know us

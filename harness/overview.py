@@ -13,9 +13,10 @@ from dataclasses import dataclass
 
 from harness.errors import UserError
 from harness.executors.queue import Queued, jobs_by_key
-from harness.history import History, read_history
+from harness.history import History, Run, read_history
 from harness.launches import Launch, Planned
-from harness.store import MANIFEST, THREADS, Store
+from harness.lease import Owner, owner_of
+from harness.store import THREADS, Store
 
 SHORTEST_PREFIX = 4
 _LISTED = 8
@@ -31,7 +32,8 @@ class StageState:
     """One of these.
 
     done; running; queued: in Slurm's hands, never started; requeued: in its hands again; failed; cancelled: by a
-    person; blocked: a stage it needs failed, was cancelled or is blocked; missing: nobody runs it.
+    person; blocked: a stage it needs failed, was cancelled or is blocked; missing: nobody runs it; unknown: Slurm does
+    not say whether anybody does.
     """
     because: str = ""
     """Why it waits, failed or is missing; one line."""
@@ -40,6 +42,8 @@ class StageState:
     job: Queued | None = None
     history: History | None = None
     """None for a stage that is done: nobody has looked."""
+    moved: float | None = None
+    """Unix time of the last word in the journal of an attempt without an end, by the store's clock."""
 
     @property
     def nodes(self) -> int | None:
@@ -53,7 +57,10 @@ class StageState:
 
 
 def planned_stages(launches: Sequence[Launch]) -> dict[str, Planned]:
-    """Every stage of the launches, inputs before users; a stage of several as the first of them names it."""
+    """Every stage of the launches, inputs before users; a stage of several as the first of them names it.
+
+    A launch that follows another by itself names none.
+    """
     stages: dict[str, Planned] = {}
     for launch in launches:
         for key, planned in launch.stages.items():
@@ -61,29 +68,58 @@ def planned_stages(launches: Sequence[Launch]) -> dict[str, Planned]:
     return stages
 
 
+def with_jobs(launches: Sequence[Launch], queue: Sequence[Queued] | None) -> list[Launch]:
+    """The launches with something in the queue, with all that follow them; the newest one if there are none.
+
+    All of them where Slurm does not answer.
+    """
+    if queue is None:
+        return list(launches)
+    names = {queued.name for queued in queue}
+    origins = {launch.origin for launch in launches if any(job.name in names for job in launch.jobs)}
+    origins = origins or {launch.origin for launch in launches[:1]}
+    return [launch for launch in launches if launch.origin in origins]
+
+
 def survey(store: Store, launches: Sequence[Launch], queue: Sequence[Queued] | None) -> dict[str, StageState]:
     """The state of every stage by key, inputs before users. `queue` is None where Slurm does not answer.
 
-    Then a stage whose last attempt has no end counts as running. So does one that runs outside Slurm, unless it was
-    killed there: nobody knows.
+    An attempt without an end that no job stands for is running as long as its process holds the stage.
     """
-    stages = planned_stages(launches)
-    unfinished = _histories(store, stages)
+    stages, known = planned_stages(launches), queue is not None
+    unfinished = _look(store, stages, known=known)
     jobs = jobs_by_key(launches, queue or ())
     states: dict[str, StageState] = {}
     for key, planned in stages.items():
         if key not in unfinished:
             states[key] = StageState(key=key, planned=planned, state="done")
             continue
-        history, job = unfinished[key], jobs.get(key)
-        state, because = _judge(history, job, known=queue is not None)
-        blocker = None if state in ("running", "failed", "cancelled") else _blocker(planned, states)
+        seen, job = unfinished[key], jobs.get(key)
+        state, because = _in_queue(seen.history, job) if job else _outside(seen, known=known)
+        blocker = None if state in ("running", "failed", "cancelled") else _blocker(planned, states, known=known)
         if blocker is not None:
             state, because = "blocked", f"{states[blocker].title} {blocker[:12]} {_ended(states[blocker])}"
         states[key] = StageState(
-            key=key, planned=planned, state=state, because=because, blocker=blocker, job=job, history=history
-        )
+            key=key, planned=planned, state=state, because=because, blocker=blocker,
+            job=job, history=seen.history, moved=seen.moved,
+        )  # fmt: skip
     return states
+
+
+def holder(store: Store, key: str) -> Owner | None:
+    """The process that has the stage, unless it is certainly dead."""
+    return owner_of(store.root / "leases" / key)
+
+
+def is_final(history: History) -> bool:
+    """Whether nothing starts a stage again by itself.
+
+    A failure outside a launch is final. Inside one it is tried again, until the launch says, and no rank, that it gave
+    up.
+    """
+    if history.ended == "failed" and history.last is not None:
+        return history.last.launch is None or history.last.gave_up
+    return history.ended in ("done", "cancelled")
 
 
 def find_key(prefix: str, stages: Mapping[str, Planned]) -> str:
@@ -116,55 +152,82 @@ def dependants(keys: set[str], stages: Mapping[str, Planned]) -> list[str]:
     for key, planned in stages.items():
         if not reached.isdisjoint(planned.inputs):
             reached.add(key)
-    return [key for key in stages if key in reached - keys]
+    return [key for key in stages if key in reached and key not in keys]
 
 
-def _histories(store: Store, stages: Mapping[str, Planned]) -> dict[str, History]:
-    """The history of each stage that is not done."""
+@dataclass(frozen=True)
+class _Seen:
+    """What the store tells of an unfinished stage."""
 
-    def look(keys: list[str]) -> list[tuple[str, History]]:
-        return [(key, read_history(store.journal_path(key))) for key in keys if not _done(store, key, stages[key])]
+    history: History
+    moved: float | None
+    owner: Owner | None
+    """Of an attempt without an end, where it matters."""
+
+
+def _look(store: Store, stages: Mapping[str, Planned], *, known: bool) -> dict[str, _Seen]:
+    """All stages that are not done."""
+
+    def look(keys: list[str]) -> list[tuple[str, _Seen]]:
+        return [(key, _see(store, key, known=known)) for key in keys if not store.has(stages[key].stage, key)]
 
     keys = list(stages)
     with ThreadPoolExecutor(THREADS) as pool:
         return dict(pair for found in pool.map(look, (keys[n::THREADS] for n in range(THREADS))) for pair in found)
 
 
-def _done(store: Store, key: str, planned: Planned) -> bool:
-    """As `Store.done`, for a stage of which only the name and the key are at hand."""
-    try:
-        with open(f"{store.root}/{planned.stage}/{key[:2]}/{key}/{MANIFEST}", "rb"):
-            return True
-    except OSError:
-        return False
+def _see(store: Store, key: str, *, known: bool) -> _Seen:
+    path = store.journal_path(key)
+    history = read_history(path)
+    if history.last is None or history.last.ended is not None:
+        return _Seen(history, None, None)
+    alone = history.last.job is None or not known  # else the queue tells whether it runs
+    return _Seen(history, path.stat().st_mtime, holder(store, key) if alone else None)
 
 
-def _judge(history: History, job: Queued | None, *, known: bool) -> tuple[str, str]:
-    """The state of an unfinished stage, seen by itself, and why."""
-    ended = history.ended
-    if job is None and ended == "cancelled":
+def _in_queue(history: History, job: Queued) -> tuple[str, str]:
+    """The state of an unfinished stage that a job runs, or will run: however its last attempt ended, it goes on."""
+    again = "requeued" if history.attempts else "queued"
+    if job.state == "PENDING":
+        return again, job.reason
+    if history.last is None or history.job != job.job:
+        return again, "waits for its turn in a running job"
+    if history.last.ended is not None:
+        return again, "starts again in its running job"
+    return "running", ""
+
+
+def _outside(seen: _Seen, *, known: bool) -> tuple[str, str]:
+    """The state of an unfinished stage that no job is known for, and why."""
+    history, last = seen.history, seen.history.last
+    if history.ended == "cancelled":
         return "cancelled", f"cancelled by {history.cancelled_by}"
-    if job is not None and (job.state == "PENDING" or history.job != job.job or ended == "stopped"):
-        reason = job.reason if job.state == "PENDING" else "waits for its turn in a running job"
-        return "requeued" if history.attempts else "queued", reason
-    if ended == "failed":
+    if history.ended == "failed":
         return "failed", _one_line(history.failure or "")
-    if history.last is None:
-        return "missing", ""
-    if ended == "stopped":
-        return "missing", f"stopped: {_one_line(history.last.reason)}"
-    if job is not None or not known or history.job is None:
+    if seen.owner is not None:
         return "running", ""
-    return "missing", f"died without a word in job {history.job} on {history.host}"
+    return "missing" if known else "unknown", _end(last) if last else ""
 
 
-def _blocker(planned: Planned, states: Mapping[str, StageState]) -> str | None:
-    """The stage that failed or was cancelled and keeps this one from running, directly or through others."""
+def _end(run: Run) -> str:
+    if run.ended == "stopped":
+        return f"stopped: {_one_line(run.reason)}"
+    if run.ended == "done":
+        return "was done, but is no longer in the store"
+    return f"died without a word{f' in job {run.job}' if run.job else ''} on {run.host}"
+
+
+def _blocker(planned: Planned, states: Mapping[str, StageState], *, known: bool) -> str | None:
+    """The stage that keeps this one from running, directly or through others: nothing starts it again.
+
+    Where Slurm does not answer, a failure that is not final may be on its second try.
+    """
     for key in planned.inputs:
-        if states[key].state in ("failed", "cancelled"):
+        state = states[key]
+        if state.state == "blocked":
+            return state.blocker
+        if state.state in ("failed", "cancelled") and (known or (state.history and is_final(state.history))):
             return key
-        if states[key].state == "blocked":
-            return states[key].blocker
     return None
 
 

@@ -1,7 +1,7 @@
 """What a set of stages needs, in the order it can run.
 
-Lives here: the walk over nested stages, have or run, what sharing saves, the plan as text. Must not: submit or run
-anything.
+Lives here: the walk over nested stages, have or run, how many trainings there are, the plan as text. Must not: submit
+or run anything.
 """
 
 from collections.abc import Container, Iterable
@@ -69,7 +69,7 @@ def render(steps: list[Step], *, nodes: int, gpus: int) -> str:
         shape = f"{nodes} x {gpus}" if step.stage.ranks == "all" else "1 x 1"
         state = "have" if step.done else "run"
         end = f"{step.label}; {step.disk}" if step.disk else step.label
-        lines.append(f"{step.stage.name:<17}{step.stage.key[:12]:<14}{state:<10}{shape:<14}{inputs:<44}{end}")
+        lines.append(f"{step.stage.name:<17}{step.stage.key[:12]:<14}{state:<10}{shape:<14}{inputs:<43} {end}")
     missing = sum(not step.done for step in steps)
     return "\n".join([*lines, f"{len(steps)} stages: {len(steps) - missing} have, {missing} to run"])
 
@@ -98,9 +98,3 @@ def count_trainings(entries: Iterable[Iterable[Stage]]) -> tuple[int, int]:
     nested = ([step for stage in entry for step in inputs_first(stage)] for entry in entries)
     alone = [{step.key for step in steps if getattr(step, "recipe", None) is not None} for steps in nested]
     return len(set().union(*alone)), sum(map(len, alone))
-
-
-def render_sharing(shared: int, alone: int) -> str:
-    """What `count_trainings` found, for a person."""
-    times = f": {alone / shared:.1f} times as many" if shared else ""
-    return f"{shared} stages to train; every entry by itself would train {alone}{times}"

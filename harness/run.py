@@ -19,7 +19,7 @@ from harness.ending import Ending
 from harness.errors import exit_code
 from harness.journal import Event, Journal
 from harness.lease import Lease
-from harness.placement import CHECKPOINT_S, PATIENCE_S
+from harness.placement import PATIENCE_S
 from harness.progress import Screen
 from harness.provenance import EARLIER, provenance
 from harness.spec import Json, Stage
@@ -38,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--data", type=Path, help="folder of raw images")
     parser.add_argument("--workers", type=int, default=1, help="loader threads of each rank")
     parser.add_argument("--patience", type=float, default=PATIENCE_S, help="longest wait for data or another rank, s")
-    parser.add_argument("--checkpoint-minutes", type=float, default=CHECKPOINT_S / 60, help="between two checkpoints")
+    parser.add_argument("--checkpoint-minutes", type=float, help="between two checkpoints")
     parser.add_argument("--need-gpu", action="store_true", help="refuse to run on a CPU")
     parser.add_argument("--launch", metavar="ID", help="the launch this is a job of: a failure is tried again")
     parser.add_argument("--tries", type=int, default=1, help="attempts in a row that may fail without progress")
@@ -61,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 data=options.data,
                 workers=options.workers,
                 patience_s=options.patience,
-                checkpoint_s=60 * options.checkpoint_minutes,
+                checkpoint_s=None if options.checkpoint_minutes is None else 60 * options.checkpoint_minutes,
                 ending=ending,
                 attempt=attempt,
                 need_gpu=options.need_gpu,
@@ -80,7 +80,7 @@ def run_stages(
     workers: int,
     listener: Callable[[Stage, Event], None],
     patience_s: float = PATIENCE_S,
-    checkpoint_s: float = CHECKPOINT_S,
+    checkpoint_s: float | None = None,
     ending: Ending | None = None,
     attempt: Attempt | None = None,
     need_gpu: bool = False,

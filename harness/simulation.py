@@ -1,7 +1,7 @@
 """A queue that is played through before anything is submitted: when a plan would be done, and what interruptions cost.
 
-Lives here: the events of a queue, the longest chain, the goodput of an interrupted training. Must not: what a stage
-costs (`harness.estimate`), asking a real queue (`harness.executors.queue`).
+Lives here: the events of a queue, the longest chain, the goodput of an interrupted training. Must not: what a job holds
+(`harness.job_cost`), asking a real queue (`harness.executors.queue`).
 """
 
 import heapq
@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from harness.errors import UserError
+from harness.placement import CHECKPOINT_S, CHECKPOINT_SHARE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,7 +21,8 @@ class Task:
     key: str
     title: str
     seconds: float
-    nodes: int
+    gpus: int
+    """GPUs that it holds, or cores where there are none."""
     inputs: tuple[str, ...] = ()
     """Keys that must be done before; those of no task are done already."""
 
@@ -32,43 +34,44 @@ class Schedule:
     makespan: float
     """Seconds from the first submission to the last end."""
     busy: float
-    """Share of all nodes' time in which they ran something."""
+    """Share of all GPUs' time in which a job held them."""
     starts: Mapping[str, float]
     """Seconds after submission, by key."""
     critical_path: tuple[Task, ...]
-    """The chain of tasks, each an input of the next, that takes longest: no number of nodes is faster."""
+    """The chain of tasks, each an input of the next, that takes longest: no number of GPUs is faster."""
     lower_bound: float
-    """Seconds that no schedule on so many nodes can beat: the critical path, or all work spread evenly."""
+    """Seconds that no schedule on so many GPUs can beat: the critical path, or all work spread evenly."""
 
 
-def simulate(tasks: Sequence[Task], nodes: int) -> Schedule:
-    """Run the tasks on an empty cluster of `nodes` nodes. Inputs come before their users.
+def simulate(tasks: Sequence[Task], gpus: int) -> Schedule:
+    """Run the tasks on an empty cluster of `gpus` GPUs, or cores. Inputs come before their users.
 
-    In the order of submission, with backfill as Slurm does it: the first task that finds too few nodes gets the time
+    In the order of submission, with backfill as Slurm does it: the first task that finds too few GPUs gets the time
     reserved at which they will be free, and a later one may overtake only if that delays it by nothing. Of later
-    tasks the first of each width is tried. Raises UserError if a task needs more nodes than there are.
+    tasks the first of each width is tried. GPUs count, not the nodes they are in: narrow jobs are taken to leave no
+    holes. Raises UserError if a task needs more GPUs than there are.
     """
     for task in tasks:
-        if task.nodes > nodes:
-            raise UserError(f"{task.title} needs {task.nodes} nodes, there are {nodes}: lower --nodes-per-job")
-    starts = _Queue(tasks, nodes).run()
+        if task.gpus > gpus:
+            raise UserError(f"{task.title} needs {task.gpus} GPUs or cores, there are {gpus}: lower --nodes-per-job")
+    starts = _Queue(tasks, gpus).run()
     path = _longest_chain(tasks)
-    work = sum(task.seconds * task.nodes for task in tasks)
+    work = sum(task.seconds * task.gpus for task in tasks)
     makespan = max((starts[task.key] + task.seconds for task in tasks), default=0.0)
     return Schedule(
         makespan=makespan,
-        busy=work / (nodes * makespan) if makespan else 0.0,
+        busy=work / (gpus * makespan) if makespan else 0.0,
         starts=starts,
         critical_path=path,
-        lower_bound=max(sum(task.seconds for task in path), work / nodes),
+        lower_bound=max(sum(task.seconds for task in path), work / gpus),
     )
 
 
 class _Queue:
-    """Tasks that wait and run, and the nodes that are free."""
+    """Tasks that wait and run, and the GPUs that are free."""
 
-    def __init__(self, tasks: Sequence[Task], nodes: int) -> None:
-        self.tasks, self.free = tasks, nodes
+    def __init__(self, tasks: Sequence[Task], gpus: int) -> None:
+        self.tasks, self.free = tasks, gpus
         self.starts: dict[str, float] = {}
         self._ready: dict[int, list[int]] = {}  # places of tasks by width, the first submitted on top
         self._running: list[tuple[float, int]] = []  # ends and places
@@ -93,19 +96,19 @@ class _Queue:
         return self.starts
 
     def _submit(self, place: int) -> None:
-        heapq.heappush(self._ready.setdefault(self.tasks[place].nodes, []), place)
+        heapq.heappush(self._ready.setdefault(self.tasks[place].gpus, []), place)
 
     def _end(self, place: int) -> None:
-        self.free += self.tasks[place].nodes
+        self.free += self.tasks[place].gpus
         for user in self._users.get(self.tasks[place].key, ()):
             self._waits_for[user] -= 1
             if not self._waits_for[user]:
                 self._submit(user)
 
     def _start_what_fits(self, now: float) -> None:
-        while self.free and (place := next(self._startable(now), None)) is not None:
-            task = self.tasks[heapq.heappop(self._ready[self.tasks[place].nodes])]
-            self.free -= task.nodes
+        while (place := next(self._startable(now), None)) is not None:
+            task = self.tasks[heapq.heappop(self._ready[self.tasks[place].gpus])]
+            self.free -= task.gpus
             self.starts[task.key] = now
             heapq.heappush(self._running, (now + task.seconds, place))
 
@@ -115,23 +118,25 @@ class _Queue:
         if not heads:
             return
         first, *later = heads
-        if self.tasks[first].nodes <= self.free:
+        if self.tasks[first].gpus <= self.free:
             yield first
             return
-        reserved, spare = self._reservation(self.tasks[first].nodes)
-        for place in later:
-            task = self.tasks[place]
-            if task.nodes <= self.free and (now + task.seconds <= reserved or task.nodes <= spare):
+        fitting = [place for place in later if self.tasks[place].gpus <= self.free]
+        if not fitting:
+            return
+        reserved, spare = self._reservation(self.tasks[first].gpus)
+        for place in fitting:
+            if now + self.tasks[place].seconds <= reserved or self.tasks[place].gpus <= spare:
                 yield place
 
     def _reservation(self, wanted: int) -> tuple[float, int]:
         """When so many nodes will be free, and how many besides them."""
         free = self.free
         for end, place in sorted(self._running):
-            free += self.tasks[place].nodes
+            free += self.tasks[place].gpus
             if free >= wanted:
                 return end, free - wanted
-        raise AssertionError("a task that needs more nodes than there are")
+        raise AssertionError("a task that needs more GPUs than there are")
 
 
 def _longest_chain(tasks: Iterable[Task]) -> tuple[Task, ...]:
@@ -183,5 +188,5 @@ def goodput(
 
 
 def checkpoint_interval(save_s: float) -> float:
-    """Seconds between two checkpoints: a hundred times what the last one held training up, at least a minute."""
-    return max(60.0, 100 * save_s)
+    """Seconds between two checkpoints of a training that each of them holds up for so long."""
+    return max(CHECKPOINT_S, save_s / CHECKPOINT_SHARE)

@@ -46,7 +46,8 @@ class Store:
     root: Path
 
     def require_writable(self) -> None:
-        """Create the store if needed. Raises UserError if nothing can be written there."""
+        """Create the store if needed, and share what is written. Raises UserError if nothing can be written there."""
+        self._share()
         probe = self.root / "aside" / f".probe-{secrets.token_hex(8)}"
         try:
             probe.parent.mkdir(parents=True, exist_ok=True)
@@ -61,12 +62,12 @@ class Store:
 
     def require_here(self, keys: Iterable[str]) -> None:
         """Raises UserError unless the store is where it was when these stages were planned, and can be written."""
-        for key in keys:
-            if not self._spec_path(key).exists():
-                raise UserError(f"the store {self.root} knows no stage {key[:12]}: is it mounted?")
+        for path in [self.root / "specs", *(self._spec_path(key) for key in keys)]:
+            if not path.exists():
+                raise UserError(f"{path} is not there: is the store mounted?")
         self.require_writable()
 
-    def share(self) -> None:
+    def _share(self) -> None:
         """Let the group write what this process writes, if it may write the store."""
         try:
             shared = self.root.stat().st_mode & stat.S_IWGRP
@@ -85,11 +86,18 @@ class Store:
 
     def done(self, stage: Stage) -> bool:
         """Whether the stage is finished: its manifest can be opened."""
+        return self.has(stage.name, stage.key)
+
+    def has(self, name: str, key: str) -> bool:
+        """Whether the stage of this name and key is finished. Raises UserError if nobody can tell."""
+        path = self.root.joinpath(name, key[:2], key, MANIFEST)
         try:
-            with open(self.artefact(stage) / MANIFEST, "rb"):
+            with open(path, "rb"):
                 return True
-        except OSError:
+        except (FileNotFoundError, NotADirectoryError):
             return False
+        except OSError as error:
+            raise UserError(f"cannot look at {path}: {error.strerror}") from error
 
     def done_of(self, stages: Sequence[Stage]) -> set[str]:
         """Keys of those that are finished; asked side by side, for each answer may take a millisecond."""

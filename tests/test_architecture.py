@@ -73,6 +73,7 @@ FLOORS = {
     "harness.executors": 4,
     "harness.workload": 4,
     "harness.estimate": 4,
+    "harness.job_cost": 4,
     "harness.budget": 4,
     "harness.simulation": 4,
     "harness.leaderboard": 4,

@@ -143,7 +143,7 @@ def test_it_comes_later_if_saving_holds_training_up(context: Context, monkeypatc
     """By a hundred times as long as it did, so that a hundredth of the time is lost."""
     now = [1000.0]
     monkeypatch.setattr(checkpoint, "time", SimpleNamespace(monotonic=lambda: now[0]))
-    checkpoints, stage = Checkpoints(replace(context, checkpoint_s=60.0)), Checkpoints._stage
+    checkpoints, stage = Checkpoints(replace(context, checkpoint_s=None)), Checkpoints._stage
 
     def slow(self: Checkpoints, tensors: Mapping[str, torch.Tensor]) -> None:
         now[0] += 3.0
@@ -157,6 +157,39 @@ def test_it_comes_later_if_saving_holds_training_up(context: Context, monkeypatc
     assert checkpoints.verdict() == Verdict.GO_ON
     now[0] += 10.0
     assert checkpoints.verdict() == Verdict.SAVE
+
+
+def test_a_stated_time_is_kept_whatever_saving_costs(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [1000.0]
+    monkeypatch.setattr(checkpoint, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    checkpoints = Checkpoints(replace(context, checkpoint_s=10.0))
+    checkpoints._held_up = 3.0
+    now[0] += 9.0
+    assert checkpoints.verdict() == Verdict.GO_ON
+    now[0] += 1.0
+    assert checkpoints.verdict() == Verdict.SAVE
+
+
+def test_what_is_still_being_written_after_all_patience_does_not_get_the_next_weights(
+    context: Context, told: list[Told], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file system that stalls may go on later, under the old name."""
+    go_on, written = Event(), {}
+
+    def stalled(folder: Path, updates: int, facts: object, tensors: Mapping[str, torch.Tensor]) -> None:
+        assert updates > 1 or go_on.wait(60)
+        written[updates] = float(tensors["image"].max())
+
+    monkeypatch.setattr(checkpoint, "write_checkpoint", stalled)
+    checkpoints = Checkpoints(replace(context, patience_s=0.2))
+    checkpoints.save(1, {}, tensors(1))
+    first = checkpoints._writing
+    assert first is not None
+    save(checkpoints, 2)
+    go_on.set()
+    first.result(60)
+    assert written == {1: 1.0, 2: 2.0}
+    assert [event["event"] for event in told] == ["unsaved", "saved", "saved"]
 
 
 def test_when_the_machine_is_to_go_it_is_time_to_save_and_stop(context: Context) -> None:

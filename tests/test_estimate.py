@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from harness.benchmark import find_suite
-from harness.estimate import KNOWN_SETS, Estimate, estimates, images_of
+from harness.estimate import KNOWN_SETS, Estimate, assumes_gpu, estimates, images_of
 from harness.models.resnet import ResNet
 from harness.plan import Step, make_plan
+from harness.profile import Profile
 from harness.row import to_json
 from harness.spec import Stage
 from harness.stages.evaluate import Evaluate
@@ -136,3 +137,14 @@ def test_a_part_of_a_set_and_its_minival_are_counted(store: Store) -> None:
 def test_the_sets_of_the_benchmarks_are_known(benchmark: str) -> None:
     suite = find_suite(benchmark, None)[0]
     assert stage_of(benchmark, suite, Prepare).source.name in KNOWN_SETS
+
+
+def test_a_gpu_is_assumed_where_something_speaks_of_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert not assumes_gpu(1, Profile())
+    assert not assumes_gpu(1, Profile(partition="gpu", gres="shard:2")), "a name proves nothing"
+    assert assumes_gpu(8, Profile())
+    assert assumes_gpu(1, Profile(gres="gpu:a100:1"))
+    assert assumes_gpu(1, Profile(gpus=1))
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    assert assumes_gpu(1, Profile())

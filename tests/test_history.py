@@ -105,6 +105,44 @@ def test_tries_count_bad_ends_without_progress(tmp_path: Path, events: list[dict
     assert history(tmp_path, *events).tries(toy.ID) == tries
 
 
+def images(done: int, split: str = "train") -> dict[str, object]:
+    return {"event": "images", "split": split, "done": done, "of": 900, "images_per_s": 9.0, "seconds_left": 1.0}
+
+
+UNWARNED: dict[str, object] = {"event": "stopped", "reason": "asked to end", "warned": False}
+
+
+def test_an_attempt_that_was_warned_does_not_count_one_that_was_not_does(tmp_path: Path) -> None:
+    """Slurm ends the other ranks of a job in which one has died, and warns nobody."""
+    assert history(tmp_path / "1", start("7"), {**STOPPED, "warned": True}).tries(toy.ID) == 0
+    assert history(tmp_path / "2", start("7"), UNWARNED, start("7"), UNWARNED).tries(toy.ID) == 2
+
+
+def test_whoever_got_further_than_those_before_made_progress(tmp_path: Path) -> None:
+    """An attempt begins at the first image again, and passes quickly over what is kept."""
+    further = [start("7"), images(300), start("7"), images(300), start("7"), images(100), images(400)]
+    assert [history(tmp_path / str(n), *further[:n]).tries(toy.ID) for n in (2, 4, 6, 7)] == [1, 2, 3, 1]
+    same = [*further, start("7"), images(400), failed("x"), start("7"), images(399)]
+    assert (history(tmp_path / "same", *same).tries(toy.ID), history(tmp_path / "same").fruitless(toy.ID)) == (3, 2)
+
+
+def test_attempts_without_progress_are_counted_whatever_ended_them(tmp_path: Path) -> None:
+    fruitless = [start("7"), STOPPED, start("7"), failed("x"), start("7")]
+    assert history(tmp_path / "1", *fruitless).fruitless(toy.ID) == 3
+    assert history(tmp_path / "2", *fruitless, saved(5)).fruitless(toy.ID) == 0
+    assert history(tmp_path / "3", *fruitless).fruitless("another1") == 0
+
+
+def test_what_was_given_up_has_failed_for_that_reason(tmp_path: Path) -> None:
+    seen = history(tmp_path, start("7"), STOPPED, {"event": "gave_up", "reason": "no space"})
+    assert (seen.ended, seen.failure) == ("failed", "no space")
+
+
+def test_the_failure_is_one_of_the_newest_launch(tmp_path: Path) -> None:
+    seen = history(tmp_path, start("7"), failed("no space"), {**start("8"), "launch": "another1"}, STOPPED)
+    assert seen.failure is None
+
+
 def test_a_person_cancels_under_one_launch_and_may_launch_again(tmp_path: Path) -> None:
     seen = history(tmp_path, {"event": "cancelled", "user": "ada", "launch": toy.ID})
     assert seen.cancelled_in(toy.ID) and not seen.cancelled_in("another1")

@@ -18,7 +18,7 @@ import pytest
 
 from harness import lease
 from harness.errors import StageError, UserError
-from harness.lease import Owner, hold
+from harness.lease import Owner, hold, owner_of
 
 ROOT = Path(__file__).parents[1]
 HOUR_NS = 3600 * 10**9
@@ -118,6 +118,25 @@ def test_an_owner_that_is_a_job_is_named_by_it(lock: Path, monkeypatch: pytest.M
     as_job(monkeypatch, restart=0)
     with hold(lock, "train 0123"), pytest.raises(UserError, match=r"job 12_4 on .*scancel 12_4"), hold(lock, "it"):
         pass
+
+
+def test_a_look_tells_who_has_a_lock_as_far_as_it_is_certain(lock: Path) -> None:
+    assert owner_of(lock) is None
+    with process(lock) as other:
+        owner = owner_of(lock)
+        assert owner is not None and owner.pid == other.pid
+        other.kill()
+        other.wait()
+        assert owner_of(lock) is None
+    take(lock)
+    assert owner_of(lock) is None
+    assert [path.name for path in lock.iterdir()] == ["2"], "looking leaves nothing"
+
+
+def test_an_owner_elsewhere_may_live(lock: Path) -> None:
+    left(lock, **ELSEWHERE)
+    owner = owner_of(lock)
+    assert owner is not None and owner.host == "n3"
 
 
 def test_what_was_let_go_is_free_at_once_and_leaves_one_file(lock: Path, at_once: None) -> None:

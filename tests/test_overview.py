@@ -1,5 +1,6 @@
 """What a person is told of every stage, from the store, its journals and the queue."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,8 @@ import pytest
 from harness.errors import UserError
 from harness.executors.queue import Queued
 from harness.launches import Job
-from harness.overview import StageState, ancestors, dependants, find_key, planned_stages, survey
+from harness.lease import hold
+from harness.overview import StageState, ancestors, dependants, find_key, holder, planned_stages, survey, with_jobs
 from harness.store import Store
 from tests.commands import toy
 from tests.commands.toy import epoch, failed, key, start
@@ -71,6 +73,28 @@ def test_what_a_person_cancelled_blocks_until_it_is_launched_again(store: Store)
     assert told(store, queued("dense"))["dense"] == ("requeued", "Priority")
 
 
+def test_what_a_launch_has_given_up_has_failed_and_blocks(store: Store) -> None:
+    toy.finish(store, "data")
+    again = {**start("7"), "attempt": "7.1"}
+    toy.tell(store, "dense", start("7"), failed("no space"), again, toy.gave_up("no space"))
+    for known in (True, False):
+        found = told(store, known=known)
+        assert found["dense"] == ("failed", "no space")
+        assert found["sparse"] == ("blocked", f"train (dense) {key('dense')[:12]} failed: no space")
+
+
+@pytest.mark.parametrize("end", [failed("a node is gone"), {"event": "stopped", "reason": "preempted"}])
+def test_an_attempt_that_ended_in_a_job_that_runs_again_is_not_the_last(store: Store, end: dict[str, object]) -> None:
+    toy.finish(store, "data")
+    toy.tell(store, "dense", start("7"), end)
+    job = queued("dense", "RUNNING", "None")
+    found = told(store, job, queued("sparse", reason="Dependency", job="8"))
+    assert found["dense"] == ("requeued", "starts again in its running job")
+    assert found["sparse"] == ("queued", "Dependency")
+    toy.tell(store, "dense", start("7"))
+    assert told(store, job)["dense"] == ("running", "")
+
+
 def test_stages_of_one_job_run_in_turn(store: Store) -> None:
     toy.finish(store, "data")
     toy.tell(store, "dense", start("9_1"), epoch(3, 100))
@@ -86,14 +110,47 @@ def test_what_nobody_runs_any_more_is_missing_and_says_how_it_ended(store: Store
     toy.finish(store, "data")
     toy.tell(store, "dense", start("7"), epoch(3, 100))
     assert told(store)["dense"] == ("missing", "died without a word in job 7 on node7")
-    assert told(store, known=False)["dense"] == ("running", ""), "without a queue nobody knows"
     toy.tell(store, "dense", {"event": "stopped", "reason": "time limit"})
     assert told(store)["dense"] == ("missing", "stopped: time limit")
+    toy.tell(store, "dense", start("8"), {"event": "done", "stage": "train", "seconds": 1.0})
+    assert told(store)["dense"] == ("missing", "was done, but is no longer in the store")
 
 
-def test_without_slurm_a_stage_runs_here(store: Store) -> None:
+def test_without_a_queue_nothing_is_claimed_that_it_may_deny(store: Store) -> None:
+    toy.finish(store, "data")
+    toy.tell(store, "dense", start("7"), epoch(3, 100))
+    assert told(store, known=False)["dense"] == ("unknown", "died without a word in job 7 on node7")
+    with hold(store.root / "leases" / key("dense"), "it"):
+        assert told(store, known=False)["dense"] == ("running", "")
+    toy.tell(store, "dense", failed("a node is gone"))
+    found = told(store, known=False)
+    assert found["dense"] == ("failed", "a node is gone")
+    assert found["sparse"] == ("unknown", ""), "the failure may be on its second try"
+    assert told(store)["sparse"][0] == "blocked"
+
+
+def test_outside_slurm_a_stage_runs_as_long_as_its_process(store: Store) -> None:
     toy.tell(store, "data", start(None, ranks=1))
-    assert told(store, known=False)["data"] == ("running", "")
+    with hold(store.root / "leases" / key("data"), "it"):
+        assert told(store)["data"] == ("running", "")
+        assert states(store)["data"].moved is not None
+        owner = holder(store, key("data"))
+        assert owner is not None and owner.job is None
+    assert told(store)["data"] == ("missing", "died without a word on node7")
+
+
+def test_launches_of_which_nothing_is_left_in_the_queue_are_put_aside() -> None:
+    typed = toy.launch()
+    job = Job(name="harness-train-feedbeef.0", tasks=((key("dense"),),), array=False)
+    follower = replace(typed, id="feedbeef", stages={}, jobs=(job,))
+    older, newer = (replace(toy.launch(jobs=()), id=id_, origin=id_) for id_ in ("11111111", "22222222"))
+    launches = [newer, follower, typed, older]
+    again = Queued("9", job.name, "PENDING", 4, "Priority", toy.USER)
+    assert with_jobs(launches, [again]) == [follower, typed]
+    assert list(planned_stages([follower, typed])) == list(toy.planned())
+    assert with_jobs(launches, []) == [newer]
+    assert with_jobs(launches, None) == launches
+    assert with_jobs([], []) == []
 
 
 def test_a_key_is_found_by_its_start() -> None:

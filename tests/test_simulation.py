@@ -7,6 +7,7 @@ import time
 import pytest
 
 from harness.errors import UserError
+from harness.placement import CHECKPOINT_S, CHECKPOINT_SHARE
 from harness.simulation import Task, checkpoint_interval, goodput, simulate
 
 HOUR = 3600.0
@@ -14,40 +15,40 @@ NODE_MTBF = 4 * 38 * 24 * HOUR
 """Seconds between two failures of one node, when four have one in 38 days."""
 
 
-def task(key: str, seconds: float, nodes: int = 1, inputs: str = "") -> Task:
-    return Task(key=key, title=key, seconds=seconds, nodes=nodes, inputs=tuple(inputs.split()))
+def task(key: str, seconds: float, gpus: int = 1, inputs: str = "") -> Task:
+    return Task(key=key, title=key, seconds=seconds, gpus=gpus, inputs=tuple(inputs.split()))
 
 
-def test_a_chain_gains_nothing_from_more_nodes() -> None:
-    went = simulate([task("a", 10), task("b", 20, inputs="a"), task("c", 30, inputs="b")], nodes=4)
+def test_a_chain_gains_nothing_from_more_gpus() -> None:
+    went = simulate([task("a", 10), task("b", 20, inputs="a"), task("c", 30, inputs="b")], gpus=4)
     assert (went.makespan, went.lower_bound, went.busy) == (60, 60, 0.25)
     assert [each.key for each in went.critical_path] == ["a", "b", "c"]
 
 
-def test_what_depends_on_nothing_fills_the_nodes() -> None:
-    went = simulate([task(str(number), 10) for number in range(8)], nodes=4)
+def test_what_depends_on_nothing_fills_the_gpus() -> None:
+    went = simulate([task(str(number), 10) for number in range(8)], gpus=4)
     assert (went.makespan, went.lower_bound, went.busy) == (20, 20, 1)
 
 
 def test_an_input_that_no_task_makes_is_there_already() -> None:
-    assert simulate([task("a", 10, inputs="done")], nodes=1).makespan == 10
+    assert simulate([task("a", 10, inputs="done")], gpus=1).makespan == 10
 
 
 def test_a_join_waits_for_the_slower_side() -> None:
     tasks = [task("a", 10), task("slow", 50, inputs="a"), task("fast", 5, inputs="a"), task("b", 1, inputs="fast slow")]
-    went = simulate(tasks, nodes=2)
+    went = simulate(tasks, gpus=2)
     assert went.starts == {"a": 0, "slow": 10, "fast": 10, "b": 60}
     assert [each.key for each in went.critical_path] == ["a", "slow", "b"]
 
 
 def test_a_short_job_overtakes_a_wide_one_and_a_long_job_must_not_delay_it() -> None:
-    tasks = [task("first", 10, nodes=2), task("wide", 5, nodes=4), task("short", 10), task("long", 12)]
-    assert simulate(tasks, nodes=4).starts == {"first": 0, "short": 0, "wide": 10, "long": 15}
+    tasks = [task("first", 10, gpus=2), task("wide", 5, gpus=4), task("short", 10), task("long", 12)]
+    assert simulate(tasks, gpus=4).starts == {"first": 0, "short": 0, "wide": 10, "long": 15}
 
 
-def test_a_long_job_overtakes_on_a_node_that_the_wide_one_leaves_free() -> None:
-    tasks = [task("first", 10, nodes=2), task("wide", 5, nodes=3), task("long", 100)]
-    assert simulate(tasks, nodes=4).starts == {"first": 0, "long": 0, "wide": 10}
+def test_a_long_job_overtakes_on_a_gpu_that_the_wide_one_leaves_free() -> None:
+    tasks = [task("first", 10, gpus=2), task("wide", 5, gpus=3), task("long", 100)]
+    assert simulate(tasks, gpus=4).starts == {"first": 0, "long": 0, "wide": 10}
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -61,21 +62,28 @@ def test_no_schedule_beats_its_bound_or_breaks_a_rule(seed: int) -> None:
         else task("0", 1)
         for i in range(60)
     ]
-    went = simulate(tasks, nodes=5)
+    went = simulate(tasks, gpus=5)
     ends = {each.key: went.starts[each.key] + each.seconds for each in tasks}
     assert all(went.starts[each.key] >= ends[key] for each in tasks for key in each.inputs)
     for moment in went.starts.values():
-        assert sum(each.nodes for each in tasks if went.starts[each.key] <= moment < ends[each.key]) <= 5
+        assert sum(each.gpus for each in tasks if went.starts[each.key] <= moment < ends[each.key]) <= 5
     assert went.lower_bound <= went.makespan == max(ends.values())
 
 
 def test_a_job_wider_than_the_cluster_is_refused() -> None:
-    with pytest.raises(UserError, match="train needs 8 nodes, there are 4: lower --nodes-per-job"):
-        simulate([task("train", 10, nodes=8)], nodes=4)
+    with pytest.raises(UserError, match="train needs 8 GPUs or cores, there are 4: lower --nodes-per-job"):
+        simulate([task("train", 10, gpus=8)], gpus=4)
+
+
+def test_a_job_that_holds_no_gpu_waits_for_none() -> None:
+    tasks = [task("first", 10, gpus=4), task("wide", 5, gpus=4), task("prepare", 30, gpus=0)]
+    went = simulate(tasks, gpus=4)
+    assert went.starts == {"first": 0, "wide": 10, "prepare": 0}
+    assert (went.makespan, went.busy) == (30, 0.5)
 
 
 def test_an_empty_plan_takes_no_time() -> None:
-    went = simulate([], nodes=4)
+    went = simulate([], gpus=4)
     assert (went.makespan, went.busy, went.critical_path) == (0, 0, ())
 
 
@@ -86,7 +94,7 @@ def test_a_hundred_thousand_stages_are_a_matter_of_seconds() -> None:
         for i in range(100_000)
     ]
     started = time.process_time()
-    assert simulate(tasks, nodes=64).makespan > 0
+    assert simulate(tasks, gpus=64).makespan > 0
     assert time.process_time() - started < 15
 
 
@@ -120,10 +128,10 @@ def test_a_run_without_interruptions_loses_what_checkpoints_hold_it_up() -> None
 
 
 @pytest.mark.parametrize("save", [0.01, 0.5, 5.0, 60.0])
-def test_checkpoints_take_at_most_a_hundredth(save: float) -> None:
+def test_checkpoints_take_at_most_the_share_that_trainings_grant_them(save: float) -> None:
     every = checkpoint_interval(save)
-    assert every >= 60
-    assert save / (every + save) <= 0.01
+    assert every >= CHECKPOINT_S
+    assert save / (every + save) <= CHECKPOINT_SHARE == 0.01
 
 
 def test_nine_tenths_are_kept_under_a_preemption_every_half_hour() -> None:

@@ -1,5 +1,7 @@
 """The store: an artefact is there whole or not at all, and what it holds is what was published."""
 
+import builtins
+import errno
 import json
 import os
 import signal
@@ -171,3 +173,33 @@ def test_an_unwritable_store_is_said_at_once(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match=r"cannot write to the store .*file.*--store DIR"):
         Store(tmp_path / "file").require_writable()
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.EACCES, errno.ESTALE])
+def test_what_nobody_can_look_at_is_not_taken_for_missing(
+    store: Store, stage: Stage, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """Or it would be computed again for days."""
+    publish(store, stage)
+
+    def broken(path: Path, *_: object) -> None:
+        raise OSError(number, os.strerror(number), path)
+
+    monkeypatch.setattr(builtins, "open", broken)
+    with pytest.raises(UserError, match=rf"^cannot look at {store.artefact(stage)}/{MANIFEST}: {os.strerror(number)}$"):
+        store.has(stage.name, stage.key)
+
+
+@pytest.mark.parametrize(("mode", "shared"), [(0o2775, True), (0o755, False)])
+def test_in_a_store_of_a_group_whatever_is_written_is_the_groups(tmp_path: Path, mode: int, shared: bool) -> None:
+    """And in a store of one's own nothing is."""
+    (tmp_path / "store").mkdir()
+    (tmp_path / "store").chmod(mode)
+    before = os.umask(0o022)
+    try:
+        Store(tmp_path / "store").require_writable()
+        (tmp_path / "store" / "file").write_text("")
+    finally:
+        os.umask(before)
+    for name in ("aside", "file"):
+        assert bool((tmp_path / "store" / name).stat().st_mode & 0o020) == shared

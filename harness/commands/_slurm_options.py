@@ -25,16 +25,19 @@ def add_slurm(parser: argparse.ArgumentParser) -> None:
     site.add_argument("--minutes", type=positive, help=f"time limit of a job (default {MINUTES}, a day)")
     for name in ("partition", "account", "qos", "constraint"):
         site.add_argument(f"--{name}")
-    site.add_argument("--max-jobs", type=positive, metavar="N", help="jobs of one array that run at a time")
+    site.add_argument("--max-jobs", type=positive, metavar="N", help="jobs of each array that run at a time")
     site.add_argument(
         "--tries", type=positive, default=TRIES, metavar="N",
         help=f"attempts in a row that a stage may fail without progress (default {TRIES})",
     )  # fmt: skip
     site.add_argument("--sbatch", action="append", default=[], metavar="KEY=VALUE", help="any other option of sbatch")
     site.add_argument(
-        "--setup", action="append", default=[], metavar="LINE", help="shell line before the job's command"
+        "--setup",
+        action="append",
+        default=[],
+        metavar="LINE",
+        help="shell line before the job's command; kept in the store",
     )
-    site.add_argument("--follows", metavar="ID", help=argparse.SUPPRESS)  # typed by the last job of a launch
 
 
 def make_profile(options: argparse.Namespace) -> Profile:

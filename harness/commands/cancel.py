@@ -2,30 +2,38 @@
 
 Lives here: which jobs go, and the word in the journals that keeps launches from starting the stages again. Must not:
 ending processes by itself.
+
+Nobody launches meanwhile: the launch lock is held, as a launch does.
 """
 
 import argparse
-import getpass
+import time
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
-from harness.commands._store import add_store, open_store
-from harness.commands._text import cut
+from harness.commands._arguments import Commands, add_store
+from harness.commands._store import open_store
+from harness.commands._text import cut, visible
 from harness.errors import UserError
-from harness.executors.queue import Queued, ask_queue, jobs_by_key, query
+from harness.executors.queue import Queued, ask_queue, jobs_by_key
+from harness.executors.queue import cancel as cancel_jobs
+from harness.history import read_history
 from harness.journal import Journal
-from harness.launches import Launch, Planned
+from harness.launches import TABLE, Launch, Planned, read_launches
+from harness.lease import hold, user_name
 from harness.overview import StageState, dependants, find_key, survey
 from harness.store import THREADS, Store
 
-CHUNK = 500
-"""Ids that one scancel is given."""
 LISTED = 20
-TABLE = "harness-table-"
-"""How the names of jobs begin that draw the table and start what is missing."""
+LAUNCH_SECONDS = 300.0
+"""How long a launch is waited for that submits just now."""
+LOOKS, LOOK_SECONDS = 5, 1.0
+"""A job that was submitted or put back in the last instant is seen at the next look at the queue."""
 
 
-def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def add_to(commands: Commands) -> None:
     """Add `harness cancel`."""
     parser = commands.add_parser("cancel", help="take stages back from Slurm; nothing starts them again by itself")
     parser.add_argument("keys", nargs="*", metavar="KEY", help="the start of a stage's key")
@@ -38,10 +46,12 @@ def run(options: argparse.Namespace) -> None:
     """Cancel, and say what that did."""
     if bool(options.keys) == options.all:
         raise UserError("which stages? give the start of their keys (see harness status), or --all alone")
-    store, launches = open_store(options)
-    queue = ask_queue()
-    lines = cancel_all(store, launches, queue) if options.all else cancel(options.keys, store, launches, queue)
-    print("\n".join(lines))
+    store, _ = open_store(options)
+    store.require_writable()
+    with hold(store.root / "leases" / "launch", "the launch of jobs", wait_s=LAUNCH_SECONDS):
+        launches = read_launches(store)
+        lines = cancel_all(store, launches) if options.all else cancel(options.keys, store, launches, ask_queue())
+    print(visible("\n".join(lines)))
 
 
 def cancel(prefixes: Sequence[str], store: Store, launches: Sequence[Launch], queue: Sequence[Queued]) -> list[str]:
@@ -51,16 +61,18 @@ def cancel(prefixes: Sequence[str], store: Store, launches: Sequence[Launch], qu
     wanted = list(dict.fromkeys(find_key(prefix, stages) for prefix in prefixes))
     lines = [f"{states[key].title} {key[:12]} is done: nothing to cancel" for key in wanted if not _left(states[key])]
     keys = [key for key in wanted if _left(states[key])]
-    _mark(keys, store, launches)
-    jobs = {key: queued.job for key, queued in jobs_by_key(launches, queue).items()}
-    ended = {jobs[key] for key in keys if key in jobs}
-    _scancel(ended)
+    jobs = {key: queued for key, queued in jobs_by_key(launches, queue).items() if key in states}
     for key in keys:
-        where = f"job {jobs[key]}" if key in jobs else "it had no job"
+        _require_own(key, stages[key], jobs.get(key), launches)
+    _mark(keys, store, launches)
+    ended = {jobs[key].job for key in keys if key in jobs}
+    cancel_jobs(ended)
+    for key in keys:
+        where = f"job {jobs[key].job}" if key in jobs else "it had no job"
         lines.append(f"cancelled {states[key].title} {key[:12]}: {where}")
     without_them = [key for key in dependants(set(keys), stages) if _left(states[key])]
     told = {*keys, *without_them}
-    with_them = [key for key, job in jobs.items() if job in ended and key not in told and _left(states[key])]
+    with_them = [key for key, job in jobs.items() if job.job in ended and key not in told and _left(states[key])]
     return [
         *cut(lines, LISTED),
         *_part("ended with these jobs, and may be started again", with_them, stages),
@@ -68,40 +80,77 @@ def cancel(prefixes: Sequence[str], store: Store, launches: Sequence[Launch], qu
     ]
 
 
-def cancel_all(store: Store, launches: Sequence[Launch], queue: Sequence[Queued]) -> list[str]:
+def cancel_all(store: Store, launches: Sequence[Launch]) -> list[str]:
     """Cancel this user's jobs of all launches: first those that would start others; what was done, for a person."""
-    user = getpass.getuser()
+    gone: dict[str, Queued] = {}
+    marked: set[str] = set()
+    for _ in range(LOOKS):
+        left = _own_jobs(launches, ask_queue())
+        if not left:
+            break
+        keys = jobs_by_key(launches, left).keys() - marked
+        _mark(keys, store, launches)
+        cancel_jobs(queued.job for queued in left if queued.name.startswith(TABLE))
+        cancel_jobs(queued.job for queued in left if not queued.name.startswith(TABLE))
+        gone |= {queued.job: queued for queued in sorted(left, key=lambda it: not it.name.startswith(TABLE))}
+        marked |= keys
+        time.sleep(LOOK_SECONDS)
+    else:
+        raise UserError(f"jobs are still in the queue after {LOOKS} looks, job {left[0].job} for one: try again")
+    if not gone:
+        return [f"{user_name()} has no job of the launches into {store.root} in the queue"]
+    lines = [f"cancelled job {queued.job}: {queued.name}" for queued in gone.values()]
+    return [*cut(lines, LISTED), f"{len(gone):,} jobs cancelled, with {len(marked):,} stages"]
+
+
+def _own_jobs(launches: Sequence[Launch], queue: Iterable[Queued]) -> list[Queued]:
+    """This user's jobs that have not been ended."""
+    user = user_name()
     recorded = {job.name for launch in launches for job in launch.jobs}
-    mine = [queued for queued in queue if queued.user == user and queued.name in recorded]
-    if not mine:
-        return [f"{user} has no job of the launches into {store.root} in the queue"]
-    keys = jobs_by_key(launches, mine)
-    tables = [queued for queued in mine if queued.name.startswith(TABLE)]
-    others = [queued for queued in mine if not queued.name.startswith(TABLE)]
-    _scancel(queued.job for queued in tables)
-    _mark(list(keys), store, launches)
-    _scancel(queued.job for queued in others)
-    lines = [f"cancelled job {queued.job}: {queued.name}" for queued in (*tables, *others)]
-    return [*cut(lines, LISTED), f"{len(mine):,} jobs cancelled, with {len(keys):,} stages"]
+    return [job for job in queue if job.user == user and job.name in recorded and job.state != "COMPLETING"]
+
+
+def _require_own(key: str, planned: Planned, job: Queued | None, launches: Sequence[Launch]) -> None:
+    """Raises UserError if the stage is for another user to cancel."""
+    if job is not None and job.user != user_name():
+        raise UserError(f"{planned.title} {key[:12]} is in job {job.job} of {job.user}, who alone can cancel it")
+    if key not in _origins(launches):
+        users = ", ".join(sorted({launch.user for launch in launches if key in launch.stages}))
+        raise UserError(f"{planned.title} {key[:12]} is of a launch of {users}, who alone can cancel it")
+
+
+def _origins(launches: Iterable[Launch]) -> dict[str, set[str]]:
+    """Of each stage, the launches this user typed that want it. The record of one that follows has only its jobs."""
+    found: dict[str, set[str]] = defaultdict(set)
+    for launch in launches:
+        if launch.user == user_name():
+            for key in (*launch.stages, *(key for job in launch.jobs for task in job.tasks for key in task)):
+                found[key].add(launch.origin)
+    return dict(found)
 
 
 def _mark(keys: Iterable[str], store: Store, launches: Sequence[Launch]) -> None:
-    """Write into each journal under which launches nobody is to start the stage again."""
-    user = getpass.getuser()
+    """Write into each journal under which launches nobody is to start the stage again. Raises UserError if it fails."""
+    origins, user = _origins(launches), user_name()
 
     def mark(key: str) -> None:
-        for origin in sorted({launch.origin for launch in launches if key in launch.stages}):
-            Journal(store.journal_path(key)).write("cancelled", user=user, launch=origin)
+        path = store.journal_path(key)
+        for origin in sorted(origins.get(key, ())):
+            Journal(path).write("cancelled", user=user, launch=origin)
+        if not _is_marked(path, origins.get(key, set())):
+            raise UserError(f"cannot write to {path}, so no job was cancelled: ask its owner to share it with you")
 
     with ThreadPoolExecutor(THREADS) as pool:
         list(pool.map(mark, keys))
 
 
-def _scancel(jobs: Iterable[str]) -> None:
-    """Raises UserError with scancel's own words if it refuses."""
-    ids = sorted(set(jobs))
-    for first in range(0, len(ids), CHUNK):
-        query("scancel", *ids[first : first + CHUNK])
+def _is_marked(path: Path, origins: Iterable[str]) -> bool:
+    """Whether the journal says so: writing to one never fails, for a training must go on without."""
+    try:
+        history = read_history(path)
+    except OSError:
+        return False
+    return all(history.cancelled_in(origin) for origin in origins)
 
 
 def _part(title: str, keys: Iterable[str], stages: Mapping[str, Planned]) -> list[str]:

@@ -4,28 +4,36 @@ Lives here: arguments and the order of a launch. Must not: science; flags choose
 """
 
 import argparse
-import getpass
 import shutil
 import subprocess
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from harness.attempt import Attempt, tried_again
 from harness.benchmark import Suite, find_suite
-from harness.commands._arguments import DATA_HELP, ROOT, Commands, add_patience, add_table, positive, positive_number
+from harness.commands._arguments import (
+    DATA_HELP,
+    ROOT,
+    Commands,
+    add_patience,
+    add_store,
+    add_table,
+    positive,
+    positive_number,
+)
 from harness.commands._slurm_options import add_slurm, make_profile
 from harness.commands.data import require_data
 from harness.commands.leaderboard import draw
 from harness.errors import UserError
-from harness.launches import Launch, Planned, new_id, write_launch
-from harness.placement import CHECKPOINT_S, Placement, visible_gpus
+from harness.launches import Launch, Planned, new_id, read_launches, write_launch
+from harness.lease import user_name
+from harness.placement import Placement, from_record, to_record, visible_gpus
 from harness.plan import Step, make_plan, render
 from harness.profile import Profile
 from harness.store import Store
-
-if TYPE_CHECKING:
-    from harness.executors.cluster import Request
+from harness.topology import slurm_job, slurm_restarts
 
 EXECUTORS = ("auto", "slurm", "local", "inline")
 
@@ -46,134 +54,162 @@ def add_to(commands: Commands) -> None:
     parser.add_argument("--workers", type=positive, help="loader threads of each rank (default: the suite's)")
     add_patience(parser)
     parser.add_argument(
-        "--checkpoint-minutes", type=positive_number, default=CHECKPOINT_S / 60, metavar="MINUTES",
-        help="time between two checkpoints of a training (default 1), longer if saving takes above 1 %% of the time",
+        "--checkpoint-minutes", type=positive_number, metavar="MINUTES",
+        help="time between two checkpoints of a training (default: 1, or as long as saving takes 1 %% of the time)",
     )  # fmt: skip
     add_slurm(parser)
     parser.set_defaults(run=run)
+    _add_follow(commands)
+
+
+def _add_follow(commands: Commands) -> None:
+    parser = commands.add_parser(
+        "follow", help="what a launch's last job does: start what is missing, or draw the table"
+    )
+    parser.add_argument("launch", metavar="ID", help="of the launch, as in STORE/launches")
+    add_store(parser)
+    parser.set_defaults(run=follow)
+
+
+@dataclass(frozen=True)
+class Order:
+    """A suite, and where its plan is to run."""
+
+    benchmark: str
+    name: str
+    """Of the suite."""
+    suite: Suite
+    placement: Placement
+    steps: list[Step]
+
+    @staticmethod
+    def of(benchmark: str, name: str, suite: Suite, placement: Placement) -> "Order":
+        """Plan it. Raises UserError if its batches do not divide over the ranks."""
+        steps = make_plan(suite.wanted, Store(placement.store))
+        require_shape(steps, placement.world)
+        return Order(benchmark, name, suite, placement, steps)
+
+    @property
+    def store(self) -> Store:
+        """Where its artefacts go."""
+        return Store(self.placement.store)
+
+    @property
+    def missing(self) -> list[Step]:
+        """What is still to be done."""
+        return [step for step in self.steps if not step.done]
+
+    def record(self, executor: str, origin: str | None = None) -> Launch:
+        """What is kept of this launch; of one that follows another, only what is new."""
+        stages = {} if origin else {step.stage.key: _planned(step) for step in self.steps}
+        launch = new_id()
+        return Launch(
+            id=launch,
+            origin=origin or launch,
+            time=time.time(),
+            user=user_name(),
+            benchmark=self.benchmark,
+            suite=self.name,
+            seeds=self.suite.seeds,
+            executor=executor,
+            placement=to_record(self.placement),
+            stages=stages,
+        )
 
 
 def run(options: argparse.Namespace) -> None:
     """Plan; then print the plan, or run or submit what is missing and draw the table."""
     name, suite = find_suite(options.benchmark, options.suite, options.seeds)
     executor = choose_executor(options.executor, dry_run=options.dry_run, nodes=options.nodes)
-    placement = make_placement(options, suite, executor)
-    store = Store(placement.store)
-    steps = make_plan(suite.wanted, store)
-    require_shape(steps, placement.world)
+    order = Order.of(options.benchmark, name, suite, make_placement(options, suite, executor))
     if options.dry_run:
-        preview(options, name, suite, steps, placement, executor)
+        preview(order, executor)
         return
-    print(render(steps, nodes=placement.nodes, gpus=placement.gpus))
-    if any(not step.done for step in steps):
-        store.require_writable()
-        store.share()
-        require_data(steps, placement.data, store)
-        store.write_specs([step.stage for step in steps])
-        if executor == "slurm" and submit(options, name, suite, steps, placement):
-            return
-        execute(record(options, name, suite, steps, placement, executor), executor, steps, placement)
-    draw(options.benchmark, name, suite, store, placement.results)
+    print(render(order.steps, nodes=order.placement.nodes, gpus=order.placement.gpus))
+    if order.missing:
+        order.store.require_writable()
+        require_data(order.steps, order.placement.data, order.store)
+        order.store.write_specs([step.stage for step in order.steps])
+    if not order.missing:
+        finish(order)
+    elif executor == "slurm":
+        submit(order, order.record(executor))
+    else:
+        execute(order, executor)
+        finish(order)
 
 
-def preview(
-    options: argparse.Namespace, name: str, suite: Suite, steps: list[Step], placement: Placement, executor: str
-) -> None:
+def follow(options: argparse.Namespace) -> None:
+    """What the last job of a launch does: submit what is missing by then, or draw the table if nothing can be."""
+    store = Store(options.store)
+    with tried_again(Attempt(slurm_job(), slurm_restarts(), options.launch), store, []):
+        origin = next((launch for launch in read_launches(store) if launch.id == options.launch), None)
+        if origin is None:
+            raise UserError(f"{store.root} knows no launch {options.launch}")
+        name, suite = find_suite(origin.benchmark, origin.suite, origin.seeds)
+        order = Order.of(origin.benchmark, name, suite, from_record(origin.placement))
+        if not order.missing or not submit(order, order.record("slurm", origin.id)):
+            finish(order)
+
+
+def preview(order: Order, executor: str) -> None:
     """What a launch would submit, run and cost."""
     from harness.budget import render_cost
-    from harness.estimate import estimates
+    from harness.estimate import assumes_gpu, estimates
 
-    gpu = placement.gpus > 1 or bool(visible_gpus())
+    placement = order.placement
+    gpu = assumes_gpu(placement.gpus, placement.site)
     if executor == "slurm":
-        print("\n".join(batch_files(options, name, suite, steps, placement, gpu=gpu)))
-    print(render(steps, nodes=placement.nodes, gpus=placement.gpus))
-    store = Store(placement.store)
-    found = estimates([s for s in steps if not s.done], options.benchmark, store, placement.results, gpu=gpu)
-    entries = [entry.stages for entry in suite.entries]
-    print(render_cost(steps, found, entries, nodes=placement.nodes, gpus=placement.gpus, gpu=gpu))
+        print("\n".join(batch_files(order, gpu=gpu)))
+    print(render(order.steps, nodes=placement.nodes, gpus=placement.gpus))
+    found = estimates(order.missing, order.benchmark, order.store, placement.results, gpu=gpu)
+    entries = [entry.stages for entry in order.suite.entries]
+    shape = {"nodes": placement.nodes, "gpus": placement.gpus}
+    print(render_cost(order.steps, found, entries, **shape, gpu=gpu, executor=executor))
 
 
-def batch_files(
-    options: argparse.Namespace, name: str, suite: Suite, steps: list[Step], placement: Placement, *, gpu: bool
-) -> list[str]:
-    """What sbatch would be handed; without a cluster, for one whose nodes have GPUs if `gpu`."""
+def batch_files(order: Order, *, gpu: bool) -> list[str]:
+    """What sbatch would be handed were nothing in the queue; without a cluster, for one that has GPUs if `gpu`."""
     try:
         from harness.executors import cluster, slurm
     except ModuleNotFoundError as error:
         return [f"batch files are not shown: {error}"]
-    site = slurm.Site.ask(placement.site.partition) if slurm_answers() else slurm.Site(gpus=gpu, largest_array=1000)
-    return cluster.preview(_request(options, name, suite, steps, placement), site)
+    partition = order.placement.site.partition
+    site = slurm.Site.ask(partition) if slurm_answers() else slurm.Site(gpus=gpu, largest_array=1000)
+    return cluster.preview(cluster.Request(order.record("slurm"), order.steps, order.placement, ROOT), site)
 
 
-def submit(options: argparse.Namespace, name: str, suite: Suite, steps: list[Step], placement: Placement) -> bool:
+def submit(order: Order, launch: Launch) -> bool:
     """Hand the plan to Slurm and say which jobs it became; whether there is anything to wait for."""
     from harness.executors import cluster
 
-    under_way = cluster.submit(_request(options, name, suite, steps, placement), announce=print)
+    under_way = cluster.submit(cluster.Request(launch, order.steps, order.placement, ROOT), announce=print)
     if under_way:
         print("nothing has to stay on this machine: harness status, harness logs KEY; the same command goes on")
     return under_way
 
 
-def execute(launch: Launch, executor: str, steps: list[Step], placement: Placement) -> None:
+def execute(order: Order, executor: str) -> None:
     """Run the plan here and now."""
-    write_launch(launch, Store(placement.store))
+    write_launch(order.record(executor), order.store)
     if executor == "inline":
         from harness.executors import inline
 
-        inline.run(steps, placement)
-    elif executor == "local":
+        inline.run(order.steps, order.placement)
+    else:
         from harness.executors import local
 
-        local.run(steps, placement)
+        local.run(order.steps, order.placement)
 
 
-def record(
-    options: argparse.Namespace, name: str, suite: Suite, steps: list[Step], placement: Placement, executor: str
-) -> Launch:
-    """What is kept of this launch."""
-    launch = new_id()
-    return Launch(
-        id=launch,
-        origin=options.follows or launch,
-        time=time.time(),
-        user=getpass.getuser(),
-        benchmark=options.benchmark,
-        suite=name,
-        seeds=suite.seeds,
-        executor=executor,
-        results=str(placement.results.resolve()),
-        nodes=placement.nodes,
-        gpus=placement.gpus,
-        stages={step.stage.key: _planned(step) for step in steps},
-    )
+def finish(order: Order) -> None:
+    """The table of what is there."""
+    draw(order.benchmark, order.name, order.suite, order.store, order.placement.results)
 
 
 def _planned(step: Step) -> Planned:
     inputs = tuple(child.key for child in step.stage.inputs())
     return Planned(stage=step.stage.name, label=step.label, ranks=step.stage.ranks, inputs=inputs)
-
-
-def _request(
-    options: argparse.Namespace, name: str, suite: Suite, steps: list[Step], placement: Placement
-) -> "Request":
-    from harness.executors.cluster import Request
-
-    launch = record(options, name, suite, steps, placement, "slurm")
-    table = repeated(options, launch, placement)
-    return Request(launch=launch, steps=steps, placement=placement, root=ROOT, table=table)
-
-
-def repeated(options: argparse.Namespace, launch: Launch, placement: Placement) -> list[str]:
-    """The arguments that repeat this launch from anywhere: what was typed, with its folders in full."""
-    words = [*options.words, "--executor", "slurm", "--follows", launch.origin, "--suite", launch.suite]
-    words += ["--store", str(placement.store.resolve()), "--results", str(placement.results.resolve())]
-    if placement.data is not None:
-        words += ["--data", str(placement.data.resolve())]
-    if options.profile is not None and ".toml" in options.profile:
-        file, dot, table = options.profile.partition(".toml")
-        words += ["--profile", f"{Path(file + dot).resolve()}{table}"]
-    return words
 
 
 def require_shape(steps: Sequence[Step], world: int) -> None:
@@ -199,7 +235,7 @@ def make_placement(options: argparse.Namespace, suite: Suite, executor: str) -> 
         gpus=options.gpus or (usual if executor == "slurm" else min(suite.gpus, max(1, len(visible_gpus())))),
         workers=options.workers or suite.workers,
         patience_s=options.patience,
-        checkpoint_s=60 * options.checkpoint_minutes,
+        checkpoint_s=None if options.checkpoint_minutes is None else 60 * options.checkpoint_minutes,
         site=site,
         tries=options.tries,
     )

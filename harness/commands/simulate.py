@@ -7,17 +7,19 @@ Lives here: the command. Must not: estimates (`harness.estimate`), the queue tha
 import argparse
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 from harness.benchmark import find_suite
-from harness.budget import span
+from harness.budget import assumed_device, span
 from harness.commands._arguments import Commands, add_table, positive
 from harness.errors import UserError
-from harness.estimate import Estimate, device_hours, estimates, wall_seconds
+from harness.estimate import Estimate, assumes_gpu, estimates
 from harness.history import read_history
-from harness.placement import visible_gpus
+from harness.job_cost import JobCost, job_costs
 from harness.plan import Step, make_plan
-from harness.simulation import Schedule, Task, checkpoint_interval, goodput, simulate
-from harness.store import Store
+from harness.profile import read_profile
+from harness.simulation import Schedule, checkpoint_interval, goodput, simulate
+from harness.store import THREADS, Store
 
 SAVE_S, RESTART_S = 0.5, 60.0
 """How long a checkpoint holds training up, and from the start of an attempt to its first update: where no journal
@@ -37,7 +39,8 @@ def add_to(commands: Commands) -> None:
     parser.add_argument(
         "--nodes-per-job", type=positive, default=1, metavar="K", help="nodes of a training (default 1)"
     )
-    parser.add_argument("--gpus", type=positive, help="ranks on each node (default: the suite's)")
+    parser.add_argument("--gpus", type=positive, help="ranks on each node (default: the profile's, else the suite's)")
+    parser.add_argument("--profile", metavar="NAME", help="of the cluster, as for a launch")
     parser.set_defaults(run=run)
 
 
@@ -46,54 +49,44 @@ def run(options: argparse.Namespace) -> None:
     sizes, each = _sizes(options.nodes), options.nodes_per_job
     if each > min(sizes):
         raise UserError(f"--nodes-per-job {each} is more than --nodes {min(sizes)}: no job would ever start")
+    site = read_profile(options.profile)
     name, suite = find_suite(options.benchmark, options.suite, options.seeds)
-    gpus = options.gpus or suite.gpus
-    gpu = gpus > 1 or bool(visible_gpus())
+    gpus = options.gpus or site.gpus or suite.gpus
+    gpu = assumes_gpu(gpus, site)
     store = Store(options.store)
     steps = make_plan(suite.wanted, store)
     missing = [step for step in steps if not step.done]
     found = estimates(missing, options.benchmark, store, options.results, gpu=gpu)
     _require_all(missing, found)
+    print(assumed_device(gpu))
     device = "GPU" if gpu else "CPU core"
     print(f"{options.benchmark} {name}: {len(missing)} stages to run, a training on {each} x {gpus} {device}s")
     if missing:
-        print("\n".join(_queue_lines(missing, found, sizes, each, gpus)))
+        jobs = job_costs(missing, found, nodes=each, gpus=gpus, gpu=gpu, executor="slurm")
+        print("\n".join(_queue_lines(jobs, found, sizes, gpus)))
         print("\n".join(_goodput_lines(steps, store, each)))
 
 
-def tasks_of(missing: Iterable[Step], found: Mapping[str, Estimate], each: int, gpus: int) -> list[Task]:
-    """A job for every stage: one that runs on all ranks takes `each` nodes of so many GPUs, others one."""
-    return [
-        Task(
-            key=step.stage.key,
-            title=step.title,
-            seconds=wall_seconds(step.stage, found[step.stage.key], each * gpus),
-            nodes=each if step.stage.ranks == "all" else 1,
-            inputs=tuple(child.key for child in step.stage.inputs()),
-        )
-        for step in missing
-    ]
-
-
-def _queue_lines(
-    missing: Sequence[Step], found: Mapping[str, Estimate], sizes: Iterable[int], each: int, gpus: int
-) -> list[str]:
+def _queue_lines(jobs: Sequence[JobCost], found: Mapping[str, Estimate], sizes: Iterable[int], gpus: int) -> list[str]:
     """A line for each size of the cluster, then what keeps all of them from being faster."""
-    tasks = tasks_of(missing, found, each, gpus)
-    hours = sum(device_hours(step.stage, found[step.stage.key], each * gpus) for step in missing)
+    tasks = [job.task for job in jobs]
+    hours = sum(sum(job.hours.values()) for job in jobs)
     lines = [f"{'nodes':<8}{'makespan':>14}{'at least':>14}{'busy':>8}{'device-hours':>15}"]
     for nodes in sizes:
-        went = simulate(tasks, nodes)
+        went = simulate(tasks, nodes * gpus)
         times = f"{span(went.makespan):>14}{span(went.lower_bound):>14}"
         lines.append(f"{nodes:<8}{times}{100 * went.busy:>6.0f} %{hours:>15,.1f}")
-    return [*lines, *_path_lines(went, found)]
+    return [*lines, *_path_lines(went, jobs, found)]
 
 
-def _path_lines(went: Schedule, found: Mapping[str, Estimate]) -> list[str]:
+def _path_lines(went: Schedule, jobs: Iterable[JobCost], found: Mapping[str, Estimate]) -> list[str]:
+    """Each job of the longest chain by its long stage."""
+    main = {job.key: job.main for job in jobs}
     total = sum(task.seconds for task in went.critical_path)
     lines = [f"critical path, {span(total)} on any number of nodes:"]
     for task in went.critical_path:
-        lines.append(f"  {span(task.seconds):>12}  {found[task.key].source:<10}{task.title}")
+        source = found[main[task.key].stage.key].source
+        lines.append(f"  {span(task.seconds):>12}  {source:<10}{task.title}")
     return lines
 
 
@@ -121,8 +114,9 @@ def _goodput_lines(steps: Iterable[Step], store: Store, each: int) -> list[str]:
 
 def _times(steps: Iterable[Step], store: Store) -> tuple[float, str, float, str]:
     """Seconds of a save and of a restart, each with where it is from: the median of this suite's trainings, if any."""
-    trainings = (step.stage for step in steps if getattr(step.stage, "recipe", None) is not None)
-    told = [read_history(store.journal_path(stage.key)) for stage in trainings]
+    trainings = [step.stage for step in steps if getattr(step.stage, "recipe", None) is not None]
+    with ThreadPoolExecutor(THREADS) as pool:
+        told = list(pool.map(lambda stage: read_history(store.journal_path(stage.key)), trainings))
     saved = [seconds for history in told for seconds in history.saved_seconds]
     started = [seconds for history in told for seconds in history.restart_seconds]
     save, how_saved = (statistics.median(saved), "measured") if saved else (SAVE_S, "assumed")

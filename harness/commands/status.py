@@ -11,29 +11,34 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Collection, Sequence
 
-from harness.commands._store import add_store, open_store, queue_or_complaint
-from harness.commands._text import cut, visible
+from harness.commands._arguments import Commands, add_store, positive_number
+from harness.commands._store import open_store, queue_or_complaint
+from harness.commands._text import cut, moment, visible
+from harness.journal import Event
 from harness.launches import Launch
-from harness.overview import StageState, survey
+from harness.overview import StageState, survey, with_jobs
 from harness.progress import clock
 
 REDRAW_SECONDS = 30.0
+SILENT_SECONDS = 60.0
+"""A journal that did not move for so long is worth a word."""
 PAUSE_PER_LOOK = 5.0
 """A look that took a second is followed by five without one: Slurm has others to serve."""
 RUNNING, FAILED, BLOCKED, KINDS = 10, 6, 4, 10
 """Lines of each part of the screen."""
 _CLEAR = "\x1b[H\x1b[2J"
 _WAITING = ("queued", "requeued")
-_COUNTED = ("done", "running", *_WAITING, "failed", "cancelled", "blocked", "missing")
+_TROUBLES = ("failed", "cancelled", "blocked", "missing", "unknown")
+_COUNTED = ("done", "running", *_WAITING, *_TROUBLES)
 
 
-def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def add_to(commands: Commands) -> None:
     """Add `harness status`."""
     parser = commands.add_parser("status", help="how the launches into a store are doing")
     add_store(parser)
-    parser.add_argument("--all", action="store_true", help="every line, however many screens they fill")
+    parser.add_argument("--all", action="store_true", help="every launch and every line, on however many screens")
     parser.add_argument(
-        "--watch", type=_seconds, nargs="?", const=REDRAW_SECONDS, metavar="SECONDS",
+        "--watch", type=positive_number, nargs="?", const=REDRAW_SECONDS, metavar="SECONDS",
         help="draw again every so many seconds (default 30), until Ctrl-C",
     )  # fmt: skip
     parser.set_defaults(run=run)
@@ -59,9 +64,14 @@ def look(options: argparse.Namespace) -> list[str]:
     """The lines to draw now."""
     store, launches = open_store(options)
     queue, complaint = queue_or_complaint(launches)
-    states = list(survey(store, launches, queue).values())
+    shown = launches if options.all else with_jobs(launches, queue)
+    states = list(survey(store, shown, queue).values())
     lines = [complaint] if complaint else []
-    lines += [*headline(states, launches), *render(states, everything=options.all)]
+    lines += [*headline(states, shown), *render(states, everything=options.all)]
+    if left_out := len(_origins(launches)) - len(_origins(shown)):
+        lines.append(
+            f"left out, without a job in the queue: {left_out:,} launch{'es' if left_out > 1 else ''} (see --all)"
+        )
     width = None if options.all else shutil.get_terminal_size((120, 40)).columns
     return [visible(line)[:width] for line in lines]
 
@@ -70,16 +80,17 @@ def headline(states: Sequence[StageState], launches: Sequence[Launch]) -> list[s
     """How many stages are where, what is at work, and how much of the work counts."""
     counts = Counter(state.state for state in states)
     waiting = sum(counts[name] for name in _WAITING)
-    since = time.strftime("%Y-%m-%d %H:%M", time.localtime(min(launch.time for launch in launches)))
+    since = moment(min(launch.time for launch in launches))
     told = [
         f"{len(states):,} stages: {counts['done']:,} done",
         f"{counts['running']:,} running",
         f"{waiting:,} waiting",
     ]
-    told += [f"{counts[name]:,} {name}" for name in ("failed", "cancelled", "blocked", "missing") if counts[name]]
-    many = f"{len(launches)} launches" if len(launches) > 1 else "1 launch"
-    gpus = sum(_gpus(state) for state in states if state.state == "running")
-    work = [f"{many} since {since}", f"{gpus:,} GPUs at work"]
+    told += [f"{counts[name]:,} {name}" for name in _TROUBLES if counts[name]]
+    typed = len(_origins(launches))
+    many = f"{typed:,} launches" if typed > 1 else "1 launch"
+    ranks = sum(_ranks(state) for state in states if state.state == "running")
+    work = [f"{many} since {since}", f"{ranks:,} rank{'s' if ranks != 1 else ''} at work"]
     updates = [state.history.goodput for state in states if state.history and state.history.goodput]
     if made := sum(every for _, every in updates):
         share = math.floor(1000 * sum(useful for useful, _ in updates) / made) / 10
@@ -96,30 +107,43 @@ def render(states: Sequence[StageState], *, everything: bool) -> list[str]:
     running = [_running(state) for state in states if state.state == "running"]
     failed = [f"  {_name(s)}  {s.because}" for s in states if s.state in ("failed", "cancelled")]
     lost = [f"  {_name(s)}  {s.because}" for s in states if s.state == "missing" and s.because]
+    unsure = [f"  {_name(s)}  {s.because}" for s in states if s.state == "unknown" and s.because]
     return [
         *part("running", running, RUNNING),
         *part("failed", failed, FAILED),
         *part("blocked", _blocked(states), BLOCKED),
         *part("nobody runs any more", lost, BLOCKED),
+        *part("may be in the queue again", unsure, BLOCKED),
         *part("by kind", _kinds(states), KINDS),
     ]
 
 
 def _running(state: StageState) -> str:
-    """Title, key, job, nodes, how far, how fast, time left, how often it was started again."""
+    """Title, key, job, nodes, how far, how fast, time left, since when nothing was heard, how often requeued."""
     history, progress = state.history, state.history.progress if state.history else None
     nodes = f" on {state.nodes} node{'s' if state.nodes != 1 else ''}" if state.nodes else ""
-    parts = [f"job {state.job.job}{nodes}" if state.job else "here"]
-    if progress is None:
-        parts.append("starting")
-    else:
-        epoch, split = progress.get("epoch"), progress.get("split")
-        parts.append(f"epoch {epoch}/{progress.get('epochs')}" if epoch else f"{split}" if split else "")
-        parts.append(f"{progress.get('images_per_s', 0):,.0f} images/s")
-        parts.append(f"{clock(progress.get('seconds_left', 0))} left")
+    parts = [f"job {state.job.job}{nodes}" if state.job else "outside the queue"]
+    parts += ["starting"] if progress is None else _progress(progress)
+    if state.moved is not None and (silent := time.time() - state.moved) >= SILENT_SECONDS:
+        parts.append(f"silent for {clock(silent)}")
     if history and history.requeues:
         parts.append(f"requeued {history.requeues} x")
-    return f"  {_name(state)}  {', '.join(filter(None, parts))}"
+    return f"  {_name(state)}  {', '.join(parts)}"
+
+
+def _progress(event: Event) -> list[str]:
+    """How far, how fast, time left: what of it the journal tells in numbers."""
+    number = {name: _number(value) for name, value in event.items()}
+    parts = []
+    if (epoch := number.get("epoch")) is not None:
+        parts.append(f"epoch {epoch:g}/{number.get('epochs') or 0:g}")
+    elif isinstance(split := event.get("split"), str):
+        parts.append(split)
+    if (speed := number.get("images_per_s")) is not None:
+        parts.append(f"{speed:,.0f} images/s")
+    if (left := number.get("seconds_left")) is not None:
+        parts.append(f"{clock(left)} left")
+    return parts
 
 
 def _blocked(states: Collection[StageState]) -> list[str]:
@@ -153,16 +177,17 @@ def _name(state: StageState) -> str:
     return f"{state.title} {state.key[:12]}"
 
 
-def _gpus(state: StageState) -> int:
-    attempt = state.history.last if state.history else None
-    return attempt.ranks if attempt and state.planned.ranks == "all" else 0
+def _origins(launches: Sequence[Launch]) -> set[str]:
+    """Launches that a person typed."""
+    return {launch.origin for launch in launches}
 
 
-def _seconds(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 1 <= value < math.inf:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds, 1 or more")
-    return value
+def _ranks(state: StageState) -> int:
+    """Ranks of the attempt that runs, if it told."""
+    last = state.history.last if state.history else None
+    return int((last and _number(last.ranks)) or 0)
+
+
+def _number(value: object) -> float | None:
+    """The value if it is a number that can be drawn: journals are data."""
+    return float(value) if isinstance(value, int | float) and math.isfinite(value) else None

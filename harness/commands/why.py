@@ -4,20 +4,21 @@ Lives here: the report on a stage. Must not: finding out (`harness.overview`).
 """
 
 import argparse
-import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from harness.commands._store import add_store, open_store, queue_or_complaint
-from harness.commands._text import cut, visible
+from harness.commands._arguments import Commands, add_store
+from harness.commands._store import open_store, queue_or_complaint
+from harness.commands._text import cut, moment, visible
 from harness.history import Run, read_history
-from harness.overview import StageState, ancestors, dependants, find_key, planned_stages, survey
+from harness.launches import Planned
+from harness.overview import StageState, ancestors, dependants, find_key, holder, planned_stages, survey
 from harness.store import Store
 
 LISTED = 20
 
 
-def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def add_to(commands: Commands) -> None:
     """Add `harness why`."""
     parser = commands.add_parser("why", help="what is known of one stage, and what it waits for")
     parser.add_argument("key", metavar="KEY", help="the start of its key")
@@ -32,12 +33,12 @@ def run(options: argparse.Namespace) -> None:
     key = find_key(options.key, stages)
     queue, complaint = queue_or_complaint(launches)
     states = survey(store, launches, queue)
-    direct = [user for user, planned in stages.items() if key in planned.inputs]
-    later = [user for user in dependants({key}, stages) if user not in direct]
+    direct, later = users(key, stages)
     lines = [
         _verdict(states[key]),
         *([complaint] if complaint else []),
         f"key: {key}",
+        *([f"held by {owner}"] if (owner := holder(store, key)) else []),
         *_part("needs", ancestors(key, stages), states),
         *_part("is needed by", direct, states),
         *_part("and through these by", later, states),
@@ -45,6 +46,12 @@ def run(options: argparse.Namespace) -> None:
         f"spec: {_spec(store, key)}",
     ]
     print(visible("\n".join(lines)))
+
+
+def users(key: str, stages: Mapping[str, Planned]) -> tuple[list[str], list[str]]:
+    """Keys of the stages that need this one themselves, and of those that do through others."""
+    direct = {user: None for user, planned in stages.items() if key in planned.inputs}
+    return list(direct), [user for user in dependants({key}, stages) if user not in direct]
 
 
 def _verdict(state: StageState) -> str:
@@ -70,11 +77,11 @@ def _attempts(store: Store, key: str) -> list[str]:
 
 
 def _attempt(run: Run) -> str:
-    began = time.strftime("%Y-%m-%d %H:%M", time.localtime(run.time))
     where = f"job {run.job}" if run.job else "no job"
     told = f"{run.ended}: {' '.join(run.reason.split())}" if run.reason else run.ended or "has no end in the journal"
     updates = "" if run.reached is None else f", updates {run.began:,} to {run.reached:,}"
-    return f"{began}  {where} on {run.host}, {run.ranks} rank{'s' if run.ranks != 1 else ''}{updates}: {told}"
+    ranks = f"{run.ranks} rank{'s' if run.ranks != 1 else ''}"
+    return f"{moment(run.time)}  {where} on {run.host}, {ranks}{updates}: {told}"
 
 
 def _spec(store: Store, key: str) -> str:

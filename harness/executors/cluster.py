@@ -6,29 +6,31 @@ One launch at a time looks at the queue and submits: it holds the store's launch
 written down before; a stage that is in the queue already, whoever put it there, is left alone.
 """
 
-import getpass
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from harness.errors import UserError
+from harness.attempt import Attempt
 from harness.executors.jobs import Batch, Task, batches, pack
 from harness.executors.queue import Queued, ask_queue, cancel_pending, jobs_by_key
 from harness.executors.slurm import Site, Submission, leave_allocation
 from harness.history import read_history
-from harness.launches import Launch, read_launches, write_launch
-from harness.lease import hold
+from harness.launches import TABLE, Launch, read_launches, write_launch
+from harness.lease import hold, user_name
 from harness.placement import Placement
 from harness.plan import Step
 from harness.snapshot import take_snapshot
 from harness.store import THREADS, Store
+from harness.topology import slurm_job
 
 LAUNCH_WAIT_S = 300.0
 """How long a launch waits for another one into the same store to leave."""
+NEVER = {"DependencyNeverSatisfied", "launch_failed_requeued_held", "launch failed requeued held"}
+"""Reasons for which a job waits for ever."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Request:
     """What somebody typed, or the last job of a launch repeats."""
 
@@ -38,8 +40,6 @@ class Request:
     placement: Placement
     root: Path
     """The project whose code the jobs run."""
-    table: Sequence[str]
-    """Arguments of `harness` that repeat the launch."""
 
     @property
     def repeated(self) -> bool:
@@ -49,22 +49,26 @@ class Request:
 
 def submit(request: Request, announce: Callable[[str], None]) -> bool:
     """Submit what is neither done nor in the queue; whether anything of the plan is still under way."""
+    me = slurm_job()
     leave_allocation()
     site = Site.ask(request.placement.site.partition)
     store = Store(request.placement.store)
     with hold(store.root / "leases" / "launch", "the launch of jobs", wait_s=LAUNCH_WAIT_S):
         launches = read_launches(store)
-        queue = _without_other_shapes(request, launches, ask_queue(), announce)
-        waiting = jobs_by_key(launches, queue)
-        steps = _to_submit(request, store, waiting, announce)
-        queued = {step.stage.key: waiting[step.stage.key] for step in request.steps if step.stage.key in waiting}
-        if not steps and (not queued or _followed(request, launches, queue)):
-            _announce_queued(request, queued, announce)
-            return bool(queued)
-        submission = _prepare(request, site, steps, queued, queue, store)
-        submission.check()
-        write_launch(replace(request.launch, jobs=submission.jobs), store)
+        queue = [job for job in ask_queue() if job.job != me]  # the job this may be is no follower of itself
+        given_back = stuck(launches, queue) | other_shapes(request, launches, queue)
+        submission, queued = _prepare(request, site, launches, [j for j in queue if j.job not in given_back], announce)
+        if submission is not None:
+            submission.check()
+        if given_back:
+            announce(f"{len(given_back)} waiting jobs can never start, or have another shape: cancelled")
+            cancel_pending(given_back)
+            queue = [job for job in ask_queue() if job.job != me]  # some may have started meanwhile
+            submission, queued = _prepare(request, site, launches, queue, announce)
         _announce_queued(request, queued, announce)
+        if submission is None:
+            return bool(queued)
+        write_launch(replace(request.launch, jobs=submission.jobs), store)
         submission.submit(lambda batch, job: announce(_title(batch, job, request.placement)))
         return True
 
@@ -76,24 +80,55 @@ def preview(request: Request, site: Site) -> list[str]:
         return []
     packed = batches(pack(missing, {}), site.largest_array)
     submission = _submission(request, site, packed, frozenset(), request.placement.store.resolve() / "code" / "<code>")
-    return [submission.text(number, {}) for number in range(len(packed) + 1)]
+    return [submission.text(number) for number in range(len(packed) + 1)]
+
+
+def stuck(launches: Iterable[Launch], queue: Iterable[Queued]) -> set[str]:
+    """This user's jobs that Slurm will never start: an input failed, or a start did and the job is held since."""
+    ours = {job.name for launch in launches for job in launch.jobs}
+    return {job.job for job in queue if job.name in ours and job.user == user_name() and job.reason in NEVER}
+
+
+def other_shapes(request: Request, launches: Iterable[Launch], queue: Sequence[Queued]) -> set[str]:
+    """This user's waiting jobs of the plan, if a person asks for another shape: a launch typed anew means its nodes.
+
+    What runs is left alone. All that waits goes together, for it waits for one another.
+    """
+    of_job = {job.name: launch for launch in launches for job in launch.jobs}
+    plan = request.launch.stages.keys()
+    waiting = {
+        job.job: of_job[job.name].shape
+        for key, job in jobs_by_key(launches, queue).items()
+        if key in plan and job.state == "PENDING" and job.user == user_name()
+    }
+    if request.repeated or set(waiting.values()) <= {request.launch.shape}:
+        return set()
+    return set(waiting)
 
 
 def _prepare(
-    request: Request, site: Site, steps: list[Step], queued: Mapping[str, Queued], queue: list[Queued], store: Store
-) -> Submission:
-    tasks = pack(steps, {key: job.job for key, job in queued.items()})
+    request: Request,
+    site: Site,
+    launches: Sequence[Launch],
+    queue: Sequence[Queued],
+    announce: Callable[[str], None],
+) -> tuple[Submission | None, dict[str, Queued]]:
+    """What is to be submitted, if anything, and which stages of the plan are in the queue, by key."""
+    store = Store(request.placement.store)
+    waiting = jobs_by_key(launches, queue)
+    queued = {step.stage.key: waiting[step.stage.key] for step in request.steps if step.stage.key in waiting}
+    steps = _to_submit(request, store, queued, announce)
+    if not steps and (not queued or _followed(request, launches, queue)):
+        return None, queued
+    tasks, waits = pack(steps, {key: job.job for key, job in queued.items()}), {job.job for job in queued.values()}
     if (limit := request.placement.site.max_submit) is not None:
-        mine = [job for job in queue if job.user == getpass.getuser() and not job.name.startswith("harness-table-")]
-        room = limit - 1 - len(mine)
-        if room < 1:
-            raise UserError(
-                f"the queue is full: the profile allows {limit} jobs at a time (max_submit); try again later"
-            )
-        tasks = tasks[:room]
+        mine = [job for job in queue if job.user == user_name()]
+        others = {job.job for job in mine if not job.name.startswith(TABLE)}
+        room = limit - len(mine) - 1 - request.repeated  # the new last job, and the one that this may be
+        tasks = tasks[: max(room, 0 if others else 1)]  # the last job submits the others when these have ended
+        waits |= others
     packed = batches(tasks, site.largest_array)
-    ids = frozenset(job.job for job in queued.values())
-    return _submission(request, site, packed, ids, take_snapshot(request.root, store))
+    return _submission(request, site, packed, frozenset(waits), take_snapshot(request.root, store)), queued
 
 
 def _submission(request: Request, site: Site, packed: list[Batch], queued: frozenset[str], code: Path) -> Submission:
@@ -105,30 +140,7 @@ def _submission(request: Request, site: Site, packed: list[Batch], queued: froze
         code=code,
         batches=packed,
         queued=queued,
-        table=request.table,
     )
-
-
-def _without_other_shapes(
-    request: Request, launches: Iterable[Launch], queue: list[Queued], announce: Callable[[str], None]
-) -> list[Queued]:
-    """The queue once this user's waiting jobs of another shape are gone from it: a launch typed anew means its nodes.
-
-    What runs is left alone. All waiting jobs of the plan go together, for they wait for one another.
-    """
-    shape = (request.launch.nodes, request.launch.gpus)
-    plan = request.launch.stages.keys()
-    of_job = {job.name: launch for launch in launches for job in launch.jobs}
-    mine = {
-        job.job: of_job[job.name]
-        for key, job in jobs_by_key(launches, queue).items()
-        if key in plan and job.state == "PENDING" and job.user == getpass.getuser()
-    }
-    if request.repeated or all((launch.nodes, launch.gpus) == shape for launch in mine.values()):
-        return queue
-    announce(f"{len(mine)} waiting jobs were asked for in another shape: cancelled, and submitted anew")
-    cancel_pending(mine)
-    return ask_queue()
 
 
 def _to_submit(
@@ -150,25 +162,15 @@ def _to_submit(
 
 
 def _failed_for_good(request: Request, step: Step, store: Store) -> str | None:
-    history = read_history(store.journal_path(step.stage.key))
-    if history.cancelled_in(request.launch.origin):
-        return f"cancelled by {history.cancelled_by}"
-    if history.tries(request.launch.origin) >= request.placement.tries:
-        return history.failure or "it ended without a word"
-    return None
+    attempt = Attempt(launch=request.launch.origin, tries=request.placement.tries)
+    return attempt.enough(read_history(store.journal_path(step.stage.key)))
 
 
 def _followed(request: Request, launches: Iterable[Launch], queue: Iterable[Queued]) -> bool:
     """Whether the last job of a launch of the same table is in the queue."""
     names = {job.name for job in queue}
-    wanted = request.launch
-    return any(
-        (launch.benchmark, launch.suite, launch.seeds, launch.results)
-        == (wanted.benchmark, wanted.suite, wanted.seeds, wanted.results)
-        and launch.jobs
-        and launch.jobs[-1].name in names
-        for launch in launches
-    )
+    tables = (launch for launch in launches if launch.jobs and launch.jobs[-1].name in names)
+    return any(launch.table == request.launch.table for launch in tables)
 
 
 def _announce_queued(request: Request, queued: Mapping[str, Queued], announce: Callable[[str], None]) -> None:

@@ -1,7 +1,7 @@
 """What Slurm says is waiting and running: one question for all jobs.
 
-Lives here: asking squeue, and which job runs which stage. Must not: submitting (`harness.executors.slurm`), accounting
-(many sites have none, and its database is slow).
+Lives here: asking squeue, which job runs which stage, taking jobs back. Must not: submitting
+(`harness.executors.slurm`), accounting (many sites have none, and its database is slow).
 """
 
 import subprocess
@@ -68,8 +68,14 @@ def query(*command: str) -> str:
     return done.stdout
 
 
+def cancel(jobs: Iterable[str], *, pending_only: bool = False) -> None:
+    """Take jobs out of the queue. Raises UserError with scancel's own words if it refuses."""
+    ids = sorted(set(jobs))
+    options = ["--state=PENDING"] if pending_only else []
+    for first in range(0, len(ids), CANCEL_AT_ONCE):
+        query("scancel", *options, *ids[first : first + CANCEL_AT_ONCE])
+
+
 def cancel_pending(jobs: Iterable[str]) -> None:
     """Take waiting jobs out of the queue; those that have started meanwhile stay."""
-    ids = sorted(jobs)
-    for first in range(0, len(ids), CANCEL_AT_ONCE):
-        query("scancel", "--state=PENDING", *ids[first : first + CANCEL_AT_ONCE])
+    cancel(jobs, pending_only=True)

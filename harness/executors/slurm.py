@@ -20,7 +20,7 @@ from typing import Any
 import submitit
 from submitit.slurm.slurm import _make_sbatch_string
 
-from harness.errors import UserError
+from harness.errors import GAVE_UP, UserError
 from harness.executors.jobs import Batch, Task
 from harness.executors.queue import QUERY_SECONDS, query
 from harness.launches import Job
@@ -29,6 +29,8 @@ from harness.topology import SLURM_MASTER
 
 AT_ONCE = 8
 """Clients that hand jobs over side by side: twice as many a second as one."""
+MOST_TASKS = 1000
+"""Of an array: their keys are in its batch file, which must not exceed 4 MB."""
 TABLE_MINUTES = 60
 MOST_PARENTS = 1000
 """Jobs that one job waits for; the controller reads the whole list whenever it looks at the queue."""
@@ -56,7 +58,7 @@ class Site:
         sizes = {key.strip(): value.strip() for key, value in config.items()}
         wanted = set(partition.split(",")) if partition else set(known)
         gpus = any("gpu" in gres for name, gres in rows if name in wanted)
-        return Site(gpus, largest_array=max(1, int(sizes.get("MaxArraySize", 1001)) - 1))
+        return Site(gpus, largest_array=max(1, min(MOST_TASKS, int(sizes.get("MaxArraySize", 1001)) - 1)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,8 +76,6 @@ class Submission:
     batches: Sequence[Batch]
     queued: frozenset[str]
     """Slurm ids of earlier launches' jobs that run stages of the plan."""
-    table: Sequence[str]
-    """Arguments of `harness` in the last job: it submits what is missing by then, or draws the table."""
 
     @cached_property
     def jobs(self) -> tuple[Job, ...]:
@@ -93,30 +93,42 @@ class Submission:
     def check(self) -> None:
         """Let Slurm look at one job of each shape without taking it. Raises UserError with its reason for refusing."""
         shapes = {(batch.first.wide, batch.first.computes): number for number, batch in enumerate(self.batches)}
-        for number in shapes.values():
-            command, parameters = self._job(number, {})
+        for number in [*shapes.values(), len(self.batches)]:
+            command, parameters = self._job(number, self._names)
             parameters.pop("dependency", None)  # there is nothing yet to wait for
             _try_out(_make_sbatch_string(command=command, folder=self._folder, **parameters))
 
     def submit(self, announce: Callable[[Batch | None, str], None]) -> None:
-        """Hand everything over; each job is announced with Slurm's id for it."""
+        """Hand everything over; each job is announced with Slurm's id for it.
+
+        The last job follows whatever was taken: if one is refused half-way, it submits the rest later.
+        """
         self._folder.mkdir(parents=True, exist_ok=True)
         ids: dict[int, str] = {}
-        with ThreadPoolExecutor(AT_ONCE) as pool:
-            for level in self._levels:
-                for number, job in zip(level, pool.map(lambda n: self._hand_over(n, ids), level), strict=True):
-                    ids[number] = job
-                    announce(self.batches[number] if number < len(self.batches) else None, job)
+        try:
+            with ThreadPoolExecutor(AT_ONCE) as pool:
+                for level in self._levels:
+                    for number, job in zip(level, pool.map(lambda n: self._hand_over(n, ids), level), strict=True):
+                        ids[number] = job
+                        announce(self.batches[number], job)
+        finally:
+            if ids or self.queued:
+                announce(None, self._hand_over(len(self.batches), ids))
 
-    def text(self, number: int, ids: Mapping[int, str]) -> str:
-        """The batch file of a job, as sbatch gets it. Jobs that have no id yet are called by their names."""
-        command, parameters = self._job(number, ids)
+    def text(self, number: int) -> str:
+        """The batch file of a job, as sbatch gets it; others, which have no ids yet, are called by their names."""
+        command, parameters = self._job(number, self._names)
         text: str = _make_sbatch_string(command=command, folder=self._folder, **parameters)
         return text
 
     @property
     def _folder(self) -> Path:
         return self.placement.store.resolve() / "logs" / "slurm"
+
+    @cached_property
+    def _names(self) -> dict[int, str]:
+        """What stands for the id of each job before there is one."""
+        return {number: f"<{job.name}>" for number, job in enumerate(self.jobs)}
 
     @cached_property
     def _place_of(self) -> dict[int, tuple[int, int]]:
@@ -129,14 +141,14 @@ class Submission:
 
     @cached_property
     def _levels(self) -> list[list[int]]:
-        """Numbers of jobs that can be submitted side by side, one level after the other; the last job is the last."""
+        """Numbers of jobs that can be submitted side by side, one level after the other."""
         level: dict[int, int] = {}
         for number, batch in enumerate(self.batches):
             level[number] = 1 + max((level[self._place_of[task][0]] for task in batch.first.after), default=-1)
         found: list[list[int]] = [[] for _ in range(1 + max(level.values(), default=-1))]
         for number, depth in level.items():
             found[depth].append(number)
-        return [*found, [len(self.batches)]]
+        return found
 
     def _name(self, kind: str, number: int) -> str:
         return f"harness-{kind}-{self.launch}.{number}"
@@ -175,18 +187,16 @@ class Submission:
         return f"{shlex.quote(self._python)} -m harness.run {named} {shlex.join(words)}", parameters
 
     def _table_job(self, ids: Mapping[int, str]) -> tuple[str, dict[str, Any]]:
-        """It starts when everything has ended, however it did."""
+        """It starts when everything that was taken has ended, however it did."""
         parameters = self._parameters(len(self.batches), wide=False, gpus=0)
-        parameters["time"] = TABLE_MINUTES
-        waited_for = {after for batch in self.batches for after in batch.first.after}
-        ends = [
-            self._batch_id(number, ids)
-            for number, batch in enumerate(self.batches)
-            if not all(task.number in waited_for for task in batch.tasks)
-        ]
+        parameters |= {"time": TABLE_MINUTES, "signal_delay_s": 0}
+        taken = {number: batch for number, batch in enumerate(self.batches) if number in ids}
+        waited_for = {after for batch in taken.values() for after in batch.first.after}
+        ends = [ids[n] for n, batch in taken.items() if not all(task.number in waited_for for task in batch.tasks)]
         if self.queued or ends:
             parameters["dependency"] = "afterany:" + ":".join([*sorted(self.queued), *ends][-MOST_PARENTS:])
-        return shlex.join([self._python, "-m", "harness.cli", *self.table]), parameters
+        words = ["follow", self.origin, "--store", str(self.placement.store.resolve())]
+        return shlex.join([self._python, "-m", "harness.cli", *words]), parameters
 
     def _gpus(self, task: Task) -> int:
         """GPUs on each node."""
@@ -194,12 +204,9 @@ class Submission:
             return 0
         return self.placement.gpus if task.wide else 1
 
-    def _batch_id(self, number: int, ids: Mapping[int, str]) -> str:
-        return ids.get(number, f"<{self.jobs[number].name}>")
-
     def _task_id(self, task: int, ids: Mapping[int, str]) -> str:
         number, place = self._place_of[task]
-        return self._batch_id(number, ids) + (f"_{place}" if len(self.batches[number].tasks) > 1 else "")
+        return ids[number] + (f"_{place}" if len(self.batches[number].tasks) > 1 else "")
 
     @property
     def _python(self) -> str:
@@ -250,11 +257,13 @@ class Submission:
 _SRUN = ("--kill-on-bad-exit=1", "--open-mode=append")
 # A task of an array goes by this name: one of them has the id of the whole array.
 _NAME = "${SLURM_ARRAY_JOB_ID:+${SLURM_ARRAY_JOB_ID}_}${SLURM_ARRAY_TASK_ID:-$SLURM_JOB_ID}"
-# 75 asks for another try; any code but those of a final end is a rank that was killed. The controller may be away.
+# 75 asks for another try; any other code but that of a final end is a rank that was killed. The controller may be away.
 # A job that Slurm itself ends does not come so far: TERM must end this script, or a cancelled job would come back.
 _REQUEUE = [
     "code=$?",
-    'case "$code" in 0|1|2) exit "$code" ;; esac',
+    f'case "$code" in 0|{GAVE_UP}) exit "$code" ;; esac',
+    # Python's own codes: a defect, or a node without the code
+    '[ "$code" -gt 2 ] || [ "${SLURM_RESTART_COUNT:-0}" -lt 5 ] || exit "$code"',
     f'for _ in {{1..60}}; do scontrol requeue "{_NAME}" && exit; sleep 5; done',
     'exit "$code"',
 ]

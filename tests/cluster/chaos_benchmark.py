@@ -23,7 +23,7 @@ from harness.stages.train import Train
 DATA = Prepare(source=Digits())
 NETWORK = VGG(blocks=((8,), (16,)), classes=10)
 RECIPE = Recipe(
-    epochs=20,
+    epochs=12,
     augment=Augment(crop="pad", size=32, pad=2, flip=False),
     global_batch=64,
     batch_per_gpu=32,

@@ -14,3 +14,10 @@ def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SlurmCluster]:
         pytest.skip(reason)
     with SlurmCluster(tmp_path_factory.mktemp("slurm")) as cluster:
         yield cluster
+
+
+@pytest.fixture(scope="session")
+def at_length(request: pytest.FixtureRequest) -> None:
+    """What takes minutes is for `make chaos`."""
+    if not request.config.getoption("--long"):
+        pytest.skip("in the long form: pytest --long")

@@ -39,6 +39,13 @@ class Victim:
         return found[0]
 
 
+def tell_time_is_up(victim: Victim) -> Heal:
+    """What Slurm does ahead of a time limit, without the limit: the ranks get the signal of `--signal=USR2@N`."""
+    with suppress(subprocess.TimeoutExpired):  # soon after a controller's start scancel may repeat what it has done
+        victim.cluster.run(["scancel", "--signal=USR2", victim.job], timeout=5)
+    return _nothing
+
+
 def time_out(victim: Victim) -> Heal:
     """The time limit comes near: 30 to 90 s are left, from now on in every attempt until healed.
 
@@ -52,6 +59,16 @@ def time_out(victim: Victim) -> Heal:
     change = ["scontrol", "update", f"JobId={victim.job}"]
     _ask(victim.cluster, *change, f"TimeLimit={int(elapsed + 90) // 60}")
     return lambda: victim.cluster.run([*change, f"TimeLimit={limit}"])  # refused if the job is over: all is well then
+
+
+def end_time(victim: Victim) -> Heal:
+    """The time limit is reached now, as for a rank that does not heed its signal.
+
+    At its next look, up to 30 s later, Slurm sends the signal and TERM together, and 3 s later KILL, to the batch
+    script too: the job ends as TIMEOUT and is not requeued.
+    """
+    _ask(victim.cluster, "scontrol", "update", f"JobId={victim.job}", "EndTime=now")
+    return _nothing
 
 
 def preempt(victim: Victim) -> Heal:

@@ -1,4 +1,6 @@
-"""The benchmark that single faults hit: the same small training under several seeds, on two ranks each."""
+"""The benchmark that single faults hit: the same small training under several seeds."""
+
+from dataclasses import replace
 
 from harness.benchmark import Entry, Suite
 from harness.data.augment import Augment
@@ -21,9 +23,18 @@ RECIPE = Recipe(
 
 
 def main(seed: int) -> Suite:
-    """One network."""
-    network = Train(network=VGG(blocks=((8,), (16,)), classes=10), data=DATA, recipe=RECIPE, seed=seed)
+    """Seconds of training."""
+    return _suite(RECIPE, seed)
+
+
+def long(seed: int) -> Suite:
+    """Longer than 30 s, for so often Slurm looks after time limits."""
+    return _suite(replace(RECIPE, epochs=150), seed)
+
+
+def _suite(recipe: Recipe, seed: int) -> Suite:
+    network = Train(network=VGG(blocks=((8,), (16,)), classes=10), data=DATA, recipe=recipe, seed=seed)
     return Suite(entries=(Entry(name="dense", evaluate=Evaluate(network=network, data=DATA, size=32)),))
 
 
-SUITES = {"main": main}
+SUITES = {"main": main, "long": long}

@@ -1,25 +1,28 @@
 """A project of a user's own on the test cluster: launching from it, and what came of that.
 
-Lives here: `Project`. Must not: faults.
+Lives here: `Project`, waiting. Must not: faults.
 """
 
 import json
 import shutil
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from harness.executors.queue import FIELDS, Queued, jobs_by_key, read_queue
 from harness.history import History, read_history
-from harness.launches import read_launches
+from harness.launches import Planned, read_launches
 from harness.spec import Stage
 from harness.store import Store
 from tests.cluster.slurm import SlurmCluster
 
 ROOT = Path(__file__).parents[2]
+ONE_THREAD = "OMP_NUM_THREADS=1"
+"""Many ranks share this machine."""
 CHANCE = {"device_seconds", "stages", "git_hash", "git_dirty", "versions"}
 """Fields of a row that tell how it was made; all others are science."""
 
@@ -46,15 +49,16 @@ class Project:
 
     def harness(self, *words: str, timeout: float = 120) -> str:
         """What a `harness` command typed in the project's folder prints."""
-        command = ["env", "-C", str(self.folder), f"PYTHONPATH={self.folder}", sys.executable, "-m", "harness.cli"]
+        around = ["env", "-C", str(self.folder), f"PYTHONPATH={self.folder}", ONE_THREAD]
+        command = [*around, sys.executable, "-m", "harness.cli"]
         done = self.cluster.run([*command, *words, "--store", str(self.store.root)], timeout=timeout)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
-    def launch(self, benchmark: str, *words: str) -> str:
+    def launch(self, benchmark: str, *words: str, timeout: float = 120) -> str:
         """Type the launch."""
-        results = ["--results", str(self.folder / "results"), "--executor", "slurm"]
-        return self.harness("launch", benchmark, *results, *self.options, *words)
+        where = ["--results", str(self.folder / "results"), "--executor", "slurm", "--setup", f"export {ONE_THREAD}"]
+        return self.harness("launch", benchmark, *where, *self.options, *words, timeout=timeout)
 
     def queue(self) -> list[Queued]:
         """Our jobs that have not ended."""
@@ -65,9 +69,19 @@ class Project:
         queue = [job for job in self.queue() if job.state == "RUNNING"]
         return {key: job.job for key, job in jobs_by_key(read_launches(self.store), queue).items()}
 
+    def ends(self) -> dict[str, str]:
+        """The state of each job of ours, those that have ended too."""
+        listing = ["squeue", "-h", "-r", "--states=all", "-o", FIELDS]
+        names = {job.name for launch in read_launches(self.store) for job in launch.jobs}
+        return {job.job: job.state for job in read_queue(self.cluster.run(listing).stdout) if job.name in names}
+
+    def planned(self) -> dict[str, Planned]:
+        """Every stage of the launches, by key."""
+        return {key: stage for launch in read_launches(self.store) for key, stage in launch.stages.items()}
+
     def title(self, key: str) -> str:
         """What a person calls the stage."""
-        return next(launch.stages[key].title for launch in read_launches(self.store) if key in launch.stages)
+        return self.planned()[key].title
 
     def trying(self, key: str) -> bool:
         """Whether an attempt at the stage is under way, as far as its journal tells."""
@@ -105,6 +119,25 @@ class Project:
 
     def events(self, kind: str) -> dict[str, list[dict[str, Any]]]:
         """Events of one kind, by the key of their stage."""
-        journals = {path.stem: path.read_text() for path in (self.store.root / "journal").glob("*.jsonl")}
-        events = {key: [json.loads(line) for line in text.splitlines()] for key, text in journals.items()}
-        return {key: [event for event in all_ if event["event"] == kind] for key, all_ in events.items()}
+        told = self.journals()
+        return {key: [event for event in events if event["event"] == kind] for key, events in told.items()}
+
+    def journals(self) -> dict[str, list[dict[str, Any]]]:
+        """Every event, by the key of its stage."""
+        return {path.stem: list(_events(path)) for path in (self.store.root / "journal").glob("*.jsonl")}
+
+
+def _events(journal: Path) -> Iterator[dict[str, Any]]:
+    """A kill or a full disk may leave half a line, with the next event right behind it."""
+    for line in journal.read_text().splitlines():
+        with suppress(ValueError):
+            yield json.loads(line[max(0, line.rfind('{"event"')) :])
+
+
+def until(happens: Callable[[], bool], seconds: float = 120) -> None:
+    """Wait for it. Raises TimeoutError."""
+    end = time.monotonic() + seconds
+    while not happens():
+        if time.monotonic() > end:
+            raise TimeoutError(f"it did not happen within {seconds:.0f} s")
+        time.sleep(0.2)

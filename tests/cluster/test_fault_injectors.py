@@ -141,6 +141,7 @@ def test_what_slurm_does_not_see_or_forgives_leaves_the_job_alone(submit: Submit
     assert (job.facts()["JobState"], job.facts()["Restarts"]) == ("RUNNING", "0")
 
 
+@pytest.mark.usefixtures("at_length")
 def test_what_slurm_sees_after_half_a_minute(submit: Submit) -> None:
     """Three at once, to wait only once: a time limit, a dead node, and a cut link with a writer behind it."""
     cut = submit("--nodes=2", "--cpus-per-task=3", rank=1)

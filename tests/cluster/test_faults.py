@@ -15,7 +15,6 @@ import pytest
 
 from harness.history import History
 from tests.cluster import faults
-from tests.cluster.chaos import tell_time_is_up
 from tests.cluster.faults import Heal, Victim
 from tests.cluster.project import Project
 from tests.cluster.slurm import SlurmCluster
@@ -36,7 +35,7 @@ OUTLIVED: dict[str, Fault] = {
     "a link is cut and healed": (faults.cut_link, 2),
 }
 FATAL: dict[str, Fault] = {
-    "time is up": (tell_time_is_up, 0),
+    "time is up": (faults.tell_time_is_up, 0),
     "a rank is killed": (faults.kill_rank, 0),
     "cancelled": (faults.cancel, 0),
     "all ranks are killed": (faults.kill_all_ranks, 0),

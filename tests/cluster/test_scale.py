@@ -18,7 +18,7 @@ from harness.executors import cluster
 from harness.executors.cluster import Request
 from harness.executors.queue import ask_queue, jobs_by_key, query
 from harness.launches import Launch, new_id, read_launches
-from harness.placement import Placement
+from harness.placement import Placement, to_record
 from harness.plan import Step
 from harness.profile import Profile
 from harness.store import Store
@@ -53,12 +53,12 @@ def request(steps: list[Step], folder: Path) -> Request:
     launch = new_id()
     record = Launch(
         id=launch, origin=launch, time=time.time(), user="ana", benchmark="toy", suite="full", seeds=1,
-        executor="slurm", results=str(folder), nodes=1, gpus=1,
+        executor="slurm", placement=to_record(placement),
         stages={step.stage.key: planned(step) for step in steps},
     )  # fmt: skip
     (folder / "project" / "harness").mkdir(parents=True, exist_ok=True)
     (folder / "project" / "harness" / "run.py").write_text("")
-    return Request(launch=record, steps=steps, placement=placement, root=folder / "project", table=["launch", "toy"])
+    return Request(launch=record, steps=steps, placement=placement, root=folder / "project")
 
 
 def require_one_job_each(steps: list[Step], folder: Path) -> None:

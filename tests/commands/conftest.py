@@ -12,6 +12,12 @@ from tests.commands import toy
 SQUEUE = """#!/bin/sh
 echo "$@" >>{folder}/squeue.calls; cat {folder}/squeue.txt 2>/dev/null || true
 """
+SCANCEL = """#!/bin/sh
+echo "$@" >>{folder}/scancel.calls
+touch {folder}/squeue.txt; echo "$@" | tr ' ' '\\n' >{folder}/gone
+awk -F'|' 'NR == FNR {{ gone[$1]; next }} !($1 in gone)' {folder}/gone {folder}/squeue.txt >{folder}/left
+mv {folder}/left {folder}/squeue.txt
+"""
 RECORDER = """#!/bin/sh
 echo "$@" >>{folder}/{name}.calls
 """
@@ -19,10 +25,10 @@ echo "$@" >>{folder}/{name}.calls
 
 @pytest.fixture
 def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A machine whose squeue repeats a file, and which writes down every call."""
+    """A machine whose squeue repeats a file, from which scancel takes lines, and which writes down every call."""
     folder = tmp_path / "site"
     folder.mkdir()
-    for name, text in {"squeue": SQUEUE, "scancel": RECORDER, "sacct": RECORDER}.items():
+    for name, text in {"squeue": SQUEUE, "scancel": SCANCEL, "sacct": RECORDER}.items():
         (folder / name).write_text(text.format(folder=folder, name=name))
         (folder / name).chmod(stat.S_IRWXU)
     monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")

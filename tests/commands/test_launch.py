@@ -1,17 +1,17 @@
-"""A launch as it is typed: where it runs, what it prints, what is kept of it, and how its last job repeats it."""
+"""A launch as it is typed: where it runs, what it prints, what is kept of it, and how its last job goes on."""
 
-import argparse
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from harness import cli
 from harness.cli import main
 from harness.commands import launch
 from harness.commands.launch import choose_executor
+from harness.errors import TRY_AGAIN
 from harness.executors import inline
 from harness.launches import read_launches
+from harness.placement import from_record
 from harness.store import Store
 from tests.executors.stand_in import StandIn
 
@@ -52,7 +52,7 @@ def test_a_launch_of_two_seeds_plans_both_and_tells_what_they_share(
         return capsys.readouterr().out.splitlines()
 
     one, two = dry_run("--seeds", "1"), dry_run("--seeds", "2")
-    stages = [line for line in one if " run " in line]
+    stages = [line for line in one if line.split()[2:3] == ["run"]]
     assert "seed" not in " ".join(stages)
     assert any(line.endswith("dense teacher, seed 1") for line in two)
     assert stages and set(stages) <= {line.replace(", seed 0", "") for line in two}, "seed 0 is what it was"
@@ -65,39 +65,53 @@ def test_no_seeds_are_no_launch(capsys: pytest.CaptureFixture[str]) -> None:
     assert "'0' is not a positive whole number" in capsys.readouterr().err
 
 
-def table_job(cluster: StandIn) -> argparse.Namespace:
-    """What the last job runs, as the command line understands it."""
+def last_job(cluster: StandIn) -> list[str]:
+    """What the last job types, after `harness`."""
     text = list(cluster.texts().values())[-1]
     (command,) = (line for line in text.splitlines() if "-m harness.cli" in line)
-    words = command.split("-m harness.cli ")[1].split()
-    return cli._parser().parse_args(words, argparse.Namespace(words=words))
+    return command.split("-m harness.cli ")[1].split()
 
 
-def test_the_last_job_repeats_the_launch_from_anywhere(
+def test_the_last_job_finds_in_the_record_whatever_was_typed(
     cluster: StandIn, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "sites.toml").write_text('[ours]\naccount = "lab"\n')
     typed = ["launch", "digits", "--seeds", "3", "--nodes", "1", "--gpus", "2", "--profile", "sites.toml:ours"]
     assert main([*typed, "--store", "store", "--results", "results", "--tries", "5", "--minutes", "90"]) == 0
     assert capsys.readouterr().out.splitlines()[-1].startswith("nothing has to stay on this machine")
-    repeated = table_job(cluster)
     (record,) = read_launches(Store(tmp_path / "store"))
-    assert (repeated.store, repeated.results) == (tmp_path / "store", tmp_path / "results")
-    assert repeated.profile == f"{tmp_path}/sites.toml:ours"
-    assert (repeated.suite, repeated.executor, repeated.follows) == (record.suite, "slurm", record.id)
-    assert (repeated.benchmark, repeated.seeds, repeated.nodes, repeated.gpus) == ("digits", 3, 1, 2)
-    assert (repeated.tries, repeated.minutes, repeated.dry_run) == (5, 90, False)
+    assert last_job(cluster) == ["follow", record.id, "--store", f"{tmp_path}/store"]
+    assert record.table == ("digits", "full", 3, f"{tmp_path}/results")
+    there = from_record(record.placement)
+    assert (there.nodes, there.gpus, there.tries, there.minutes, there.site.account) == (1, 2, 5, 90, "lab")
 
 
-def test_the_repeated_launch_is_repeated_alike(cluster: StandIn, tmp_path: Path) -> None:
-    assert main(["launch", "digits", "--gpus", "1", "--store", "store", "--results", "results"]) == 0
-    first = table_job(cluster)
+def test_a_launch_that_is_followed_goes_on_alike_from_anywhere(
+    cluster: StandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert main(["launch", "digits", "--gpus", "1", "--store", "store", "--results", "results", "--tries", "5"]) == 0
+    words, accepted = last_job(cluster), len(cluster.texts())
     cluster.end(*cluster.queue())
-    assert main(first.words) == 0
-    second = table_job(cluster)
-    assert {**vars(second), "words": None} == {**vars(first), "words": None}
+    monkeypatch.chdir("/")
+    assert main(words) == 0
+    assert last_job(cluster) == words
+    assert len(cluster.texts()) == 2 * accepted
     newest, oldest = read_launches(Store(tmp_path / "store"))
     assert (newest.origin, oldest.origin) == (oldest.id, oldest.id) and newest.id != oldest.id
+    assert (newest.placement, newest.stages) == (oldest.placement, {})
+
+
+def test_what_slurm_refuses_the_last_job_is_tried_again(cluster: StandIn, capsys: pytest.CaptureFixture[str]) -> None:
+    """Nobody watches: a controller that is away for a while must not cost the table."""
+    assert main(["launch", "digits", "--gpus", "1", "--store", "store", "--results", "results"]) == 0
+    cluster.end(*cluster.queue())
+    (cluster.folder / "refusal").write_text("allocation failure: Unable to contact slurm controller\n")
+    capsys.readouterr()
+    assert main(last_job(cluster)) == TRY_AGAIN
+    assert capsys.readouterr().err == (
+        "stopped: Slurm would refuse the jobs: allocation failure: Unable to contact slurm controller;"
+        " the job is tried again\n"
+    )
 
 
 def test_typed_again_while_all_waits_it_says_where_it_is(cluster: StandIn, capsys: pytest.CaptureFixture[str]) -> None:

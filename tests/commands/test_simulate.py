@@ -23,6 +23,13 @@ def simulate(folder: Path, *words: str) -> int:
     return exit_code(lambda: options.run(options))
 
 
+@pytest.fixture(autouse=True)
+def login_node(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No GPU, and no profile of whoever runs this."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+
+
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
     return Store(tmp_path / "store")
@@ -32,7 +39,8 @@ def test_more_nodes_are_never_slower_and_the_critical_path_says_what_is_in_the_w
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert simulate(tmp_path, "imagenet", "--nodes", "2,4,64") == 0
-    head, _, *lines = capsys.readouterr().out.splitlines()
+    device, head, _, *lines = capsys.readouterr().out.splitlines()
+    assert device == "assumed device: GPU"
     assert re.fullmatch(r"imagenet full: \d+ stages to run, a training on 1 x 8 GPUs", head)
     table = [re.split(r"\s{2,}", line.replace(" %", "")) for line in lines[:3]]
     assert [row[0] for row in table] == ["2", "4", "64"]
@@ -43,13 +51,13 @@ def test_more_nodes_are_never_slower_and_the_critical_path_says_what_is_in_the_w
     assert path[0] == f"critical path, {table[2][1]} on any number of nodes:"
     assert [line.split()[-2].strip() for line in path[1:2]] == ["prepare"]
     assert sum("modelled  prune (" in line for line in path) == 7, "seven rounds, one after the other"
-    assert "evaluate (" in path[-1]
+    assert "distill (" in path[-1], "which is evaluated in the same job"
 
 
 def test_wider_jobs_shorten_the_path_and_cost_their_starts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     def at_least_and_hours(*words: str) -> tuple[int, float]:
         assert simulate(tmp_path, "imagenet", "--suite", "public", "--nodes", "64", *words) == 0
-        row = re.split(r"\s{2,}", capsys.readouterr().out.splitlines()[2])
+        row = re.split(r"\s{2,}", capsys.readouterr().out.splitlines()[3])
         hours, minutes = re.findall(r"\d+", row[2])
         return 60 * int(hours) + int(minutes), float(row[-1].replace(",", ""))
 
@@ -63,7 +71,23 @@ def test_a_finished_benchmark_needs_no_queue(tmp_path: Path, store: Store, capsy
         with store.aside(step.stage) as folder:
             store.publish(step.stage, folder, {"images": {"train": 1437, "val": 360}}, {})
     assert simulate(tmp_path, "digits", "--nodes", "2") == 0
-    assert capsys.readouterr().out == "digits full: 0 stages to run, a training on 1 x 1 CPU cores\n"
+    assert capsys.readouterr().out.splitlines()[1:] == ["digits full: 0 stages to run, a training on 1 x 1 CPU cores"]
+
+
+def test_a_profile_tells_what_the_login_node_cannot_show(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    clusters = tmp_path / "clusters.toml"
+    clusters.write_text('[wide]\ngpus = 4\n\n[single]\ngres = "gpu:a100:1"\n\n[cores]\npartition = "cpu"\n')
+
+    def told(*words: str) -> list[str]:
+        assert simulate(tmp_path, "digits", "--nodes", "2", *words) == 0
+        return capsys.readouterr().out.splitlines()[:2]
+
+    assert told()[0].startswith("assumed device: CPU core; no GPU is here")
+    assert told("--profile", f"{clusters}:cores")[0].startswith("assumed device: CPU core")
+    device, head = told("--profile", f"{clusters}:wide")
+    assert (device, head.split(", ")[1]) == ("assumed device: GPU", "a training on 1 x 4 GPUs")
+    device, head = told("--profile", f"{clusters}:single")
+    assert (device, head.split(", ")[1]) == ("assumed device: GPU", "a training on 1 x 1 GPUs")
 
 
 def test_goodput_rests_on_journals_and_says_so(

@@ -18,6 +18,7 @@ import pytest
 from harness.commands import status
 from harness.errors import UserError, exit_code
 from harness.launches import Job, Planned, write_launch
+from harness.lease import hold
 from harness.store import Store
 from tests.commands import toy
 from tests.commands.conftest import calls, queue
@@ -51,7 +52,7 @@ def test_a_screen_tells_what_runs_and_what_waits(site: Path, store: Store, capsy
     lines = screen(store, capsys)
     assert lines[0] == "6 stages: 1 done, 1 running, 1 waiting, 3 missing"
     since = time.strftime("%Y-%m-%d %H:%M", time.localtime(1_700_000_000))
-    assert lines[1] == f"1 launch since {since}, 32 GPUs at work, goodput of the unfinished 90.0 %"
+    assert lines[1] == f"1 launch since {since}, 32 ranks at work, goodput of the unfinished 90.0 %"
     assert lines[2] == "running:"
     name, _, rest = lines[3].partition("  job ")
     assert name == f"  train (dense) {key('dense')[:12]}"
@@ -73,11 +74,15 @@ def test_a_failure_is_told_with_all_it_holds_up(site: Path, store: Store, capsys
 def test_a_silent_queue_is_said_and_the_store_still_speaks(
     site: Path, store: Store, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    toy.tell(store, "data", start("7"))
+    toy.tell(store, "data", start("7"), failed("no space"), start("7"))
     (site / "squeue").write_text("#!/bin/sh\necho 'slurm_load_jobs error: Unable to contact' >&2; exit 1\n")
     lines = screen(store, capsys)
     assert lines[0] == ("squeue failed: slurm_load_jobs error: Unable to contact; this is what the store alone tells")
-    assert lines[1].startswith("6 stages: 0 done, 1 running")
+    assert lines[1].endswith("0 running, 0 waiting, 6 unknown")
+    assert lines[3:5] == [
+        "may be in the queue again:",
+        f"  prepare (dense) {key('data')[:12]}  died without a word in job 7 on node7",
+    ]
     monkeypatch.setenv("PATH", str(site / "empty"))
     assert screen(store, capsys)[0].startswith("squeue does not answer: ")
 
@@ -89,11 +94,50 @@ def test_where_nothing_went_to_slurm_nobody_asks_it(
     write_launch(replace(toy.launch(jobs=()), executor="local"), store)
     toy.tell(store, "data", start(None, ranks=1))
     toy.tell(store, "data", {**epoch(1, 1), "event": "images", "split": "train", "epoch": None})
-    lines = screen(store, capsys)
-    assert lines[2:4] == [
-        "running:", f"  prepare (dense) {key('data')[:12]}  here, train, 12,346 images/s, 1:02:05 left",
-    ]  # fmt: skip
+    with hold(store.root / "leases" / key("data"), "it"):
+        lines = screen(store, capsys)
+    progress = "outside the queue, train, 12,346 images/s, 1:02:05 left"
+    assert ", 1 rank at work" in lines[1]
+    assert lines[2:4] == ["running:", f"  prepare (dense) {key('data')[:12]}  {progress}"]
     assert calls(site, "squeue") == []
+
+
+def test_a_journal_that_stands_still_is_told(site: Path, store: Store, capsys: pytest.CaptureFixture[str]) -> None:
+    toy.tell(
+        store, "data", start("7", ranks=1), {**epoch(1, 1), "event": "images", "images_per_s": None, "epoch": None}
+    )
+    queue(site, ("7", toy.job_name("data"), "RUNNING", "None"))
+    running = f"  prepare (dense) {key('data')[:12]}  job 7 on 4 nodes, 1:02:05 left"
+    assert running in screen(store, capsys)
+    moved = time.time() - 720
+    os.utime(store.journal_path(key("data")), (moved, moved))
+    assert f"{running}, silent for 12:00" in screen(store, capsys)
+
+
+@pytest.mark.parametrize("odd", [None, float("nan"), float("inf"), "many", [1], {}])
+def test_odd_numbers_in_a_journal_are_passed_over(
+    site: Path, store: Store, capsys: pytest.CaptureFixture[str], odd: object
+) -> None:
+    numbers = dict.fromkeys(("epoch", "epochs", "images_per_s", "seconds_left"), odd)
+    toy.tell(store, "dense", {**start("7"), "ranks": odd}, {**epoch(1, 100), **numbers})
+    queue(site, ("7", toy.job_name("dense"), "RUNNING", "None"))
+    lines = screen(store, capsys)
+    assert ", 0 ranks at work" in lines[1]
+    assert f"  train (dense) {key('dense')[:12]}  job 7 on 4 nodes" in lines
+
+
+def test_launches_that_are_over_are_left_out_unless_all_are_wanted(
+    site: Path, store: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
+    forgotten = Planned(stage="train", label="forgotten", ranks="all", inputs=())
+    write_launch(replace(toy.launch({key("f"): forgotten}, (), "feedbeef"), time=1_600_000_000.0), store)
+    queue(site, ("7", toy.job_name("data"), "PENDING", "Priority"))
+    lines = screen(store, capsys)
+    assert lines[0].startswith("6 stages") and lines[1].startswith("1 launch since 2023")
+    assert lines[-1] == "left out, without a job in the queue: 1 launch (see --all)"
+    lines = screen(store, capsys, "--all")
+    assert lines[0].startswith("7 stages") and lines[1].startswith("2 launches since 2020")
+    assert "left out" not in lines[-1]
 
 
 def test_a_store_without_launches_is_said(site: Path, tmp_path: Path) -> None:
@@ -112,9 +156,7 @@ def test_a_watch_is_polite_to_slurm_and_ends_well_on_ctrl_c(
             raise KeyboardInterrupt
 
     ticks = iter([0.0, 1.0, 100.0, 110.0])
-    clock = SimpleNamespace(
-        monotonic=lambda: next(ticks), sleep=sleep, strftime=time.strftime, localtime=time.localtime
-    )
+    clock = SimpleNamespace(monotonic=lambda: next(ticks), sleep=sleep, time=time.time)
     monkeypatch.setattr(status, "time", clock)
     assert "6 stages" in screen(store, capsys, "--watch")[0]
     assert pauses == [30.0, 50.0]
@@ -125,7 +167,8 @@ def many(store: Store, done: int, waiting: int, failing: int) -> None:
     """A launch of a great many trainings, in one array for those that wait."""
     keys = [hashlib.sha256(str(n).encode()).hexdigest() for n in range(done + waiting + failing)]
     stages = {
-        key: Planned(stage=f"train{n % 17}", label=f"entry {n}", ranks="all", inputs=()) for n, key in enumerate(keys)
+        key: Planned(stage=f"train_{'abcdefghijklmnopq'[n % 17]}", label=f"entry {n}", ranks="all", inputs=())
+        for n, key in enumerate(keys)
     }
     left = keys[done:]
     array = Job(name="harness-train-many", tasks=tuple((key,) for key in left), array=True)

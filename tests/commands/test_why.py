@@ -1,11 +1,15 @@
 """Everything that is known of one stage, the reason why it does not run first."""
 
 import argparse
+import os
+import time
 from pathlib import Path
 
 import pytest
 
 from harness.commands import why
+from harness.launches import Planned
+from harness.lease import hold
 from harness.store import Store
 from tests.commands import toy
 from tests.commands.conftest import queue
@@ -64,3 +68,23 @@ def test_a_stage_tells_its_attempts_who_waits_and_its_spec(
     ]
     assert f"logs: {store.root}/logs/slurm/7_*_log.out" in lines
     assert lines[-3:] == ["spec: {", ' "spec": "stages.train"', "}"]
+
+
+def test_who_holds_a_stage_outside_slurm_is_named(site: Path, store: Store, capsys: pytest.CaptureFixture[str]) -> None:
+    toy.tell(store, "data", start(None, ranks=1))
+    with hold(store.root / "leases" / key("data"), "it"):
+        lines = report(store, capsys, "data")
+    assert lines[0].endswith(" is running")
+    assert lines[2].startswith(f"held by process {os.getpid()} on ")
+    assert not any(line.startswith("held by") for line in report(store, capsys, "data"))
+
+
+def test_who_needs_a_stage_is_found_quickly_among_many() -> None:
+    stages = toy.planned() | {
+        key(str(n)): Planned(stage="train", label=str(n), ranks="all", inputs=(key("data"),)) for n in range(20_000)
+    }
+    began = time.process_time()
+    direct, later = why.users(key("data"), stages)
+    assert time.process_time() - began < 0.5
+    assert (len(direct), later) == (20_005, [])
+    assert why.users(key("sparse"), stages) == ([key("student")], [key("student_top1")])

@@ -41,7 +41,8 @@ def launch(stages: dict[str, Planned] | None = None, jobs: tuple[Job, ...] | Non
         jobs = (*jobs, Job(name=TABLE, tasks=(), array=False))
     return Launch(
         id=id_, origin=id_, time=1_700_000_000.0, user=USER, benchmark="imagenet", suite="full", seeds=1,
-        executor="slurm", results="results", nodes=4, gpus=8, stages=stages or planned(), jobs=jobs,
+        executor="slurm", placement={"results": "results", "nodes": 4, "gpus": 8},
+        stages=stages or planned(), jobs=jobs,
     )  # fmt: skip
 
 
@@ -86,6 +87,10 @@ def epoch(number: int, updates: int) -> dict[str, object]:
         "event": "epoch", "epoch": number, "epochs": 90, "done": updates * 256, "of": 90 * 5004 * 256, "loss": 2.5,
         "images_per_s": 12345.6, "seconds_left": 3725.0, "updates": updates,
     }  # fmt: skip
+
+
+def gave_up(reason: str) -> dict[str, object]:
+    return {"event": "gave_up", "reason": reason, "tries": 3, "launch": ID, "attempt": None}
 
 
 def failed(reason: str, rank: int = 0) -> dict[str, object]:

@@ -19,7 +19,7 @@ from torch import nn
 from harness.data._ffcv import Reader
 from harness.data.augment import Augment
 from harness.data.digits import Digits
-from harness.errors import TRY_AGAIN, StageError, UserError
+from harness.errors import GAVE_UP, TRY_AGAIN, StageError, UserError
 from harness.executors import local
 from harness.history import read_history
 from harness.journal import Event
@@ -169,9 +169,9 @@ def test_killed_in_mid_training_the_same_command_goes_on(store: Store) -> None:
 def test_a_job_of_a_launch_is_tried_again_until_it_was_tried_often_enough(store: Store) -> None:
     wild = replace(TRAIN, recipe=replace(RECIPE, lr=1e30))
     codes = [run_ranks([DATA, wild], store, 1, "--launch", "0a1b2c3d", "--tries", "2")[0] for _ in range(3)]
-    assert [code for code, _ in codes] == [TRY_AGAIN, TRY_AGAIN, 1]
+    assert [code for code, _ in codes] == [TRY_AGAIN, TRY_AGAIN, GAVE_UP]
     assert re.search(r"stopped: the loss is (nan|inf) at step .*; the job is tried again\n$", codes[1][1])
-    assert re.search(rf"failed: train {wild.key[:12]} failed 2 times: the loss is (nan|inf) at step", codes[2][1])
+    assert re.search(rf"given up: train {wild.key[:12]}: the loss is (nan|inf) at step", codes[2][1])
     history = read_history(store.journal_path(wild.key))
     assert (history.attempts, history.ended) == (2, "failed")
 

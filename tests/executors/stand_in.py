@@ -17,10 +17,12 @@ if [ "$1" = --test-only ]; then
     exit 0
 fi
 echo "$@" >>{folder}/sbatch.calls; env >>{folder}/environment
-n=$(($(cat {folder}/count 2>/dev/null || echo 0) + 1))
-[ "$n" != "$(cat {folder}/fails_at 2>/dev/null)" ] || {{ echo "sbatch: error: Socket timed out" >&2; exit 1; }}
-echo $n >{folder}/count; n=$((100 + n)); cp "$1" {folder}/$n.sh
 name=$(sed -n 's/^#SBATCH --job-name=//p' "$1"); nodes=$(sed -n 's/^#SBATCH --nodes=//p' "$1")
+if [ -f {folder}/fails_for ] && echo "$name" | grep -q -f {folder}/fails_for; then
+    echo "sbatch: error: Socket timed out" >&2; exit 1
+fi
+n=$(($(cat {folder}/count 2>/dev/null || echo 0) + 1))
+echo $n >{folder}/count; n=$((100 + n)); cp "$1" {folder}/$n.sh
 last=$(sed -n 's/^#SBATCH --array=0-\\([0-9]*\\).*/\\1/p' "$1")
 for id in $([ -z "$last" ] && echo $n || seq -f "${{n}}_%g" 0 "$last"); do
     echo "$id|$name|PENDING|$nodes|Priority|$(cat {folder}/user)" >>{folder}/queue
@@ -83,6 +85,10 @@ class StandIn:
     def end(self, *ids: str) -> None:
         """Jobs leave the queue, however they ended."""
         self._edit(lambda line: "" if line.partition("|")[0] in ids else line)
+
+    def reason(self, why: str, *ids: str) -> None:
+        """Why jobs wait, from now on."""
+        self._edit(lambda line: line.replace("|Priority|", f"|{why}|") if line.partition("|")[0] in ids else line)
 
     def give_to(self, user: str) -> None:
         """The whole queue is another user's."""

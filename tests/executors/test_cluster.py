@@ -14,7 +14,7 @@ from harness.executors.slurm import Site
 from harness.journal import Journal
 from harness.launches import Launch, Planned, new_id, read_launches
 from harness.lease import hold
-from harness.placement import Placement
+from harness.placement import Placement, to_record
 from harness.plan import Step
 from harness.profile import Profile
 from harness.store import Store
@@ -49,10 +49,10 @@ class Command:
         launch = new_id()
         record = Launch(
             id=launch, origin=follows or launch, time=float(len(self.launches)), user="ana", benchmark="toy",
-            suite="full", seeds=1, executor="slurm", results="results", nodes=placement.nodes, gpus=placement.gpus,
-            stages={step.stage.key: planned(step) for step in steps},
+            suite="full", seeds=1, executor="slurm", placement=to_record(placement),
+            stages={} if follows else {step.stage.key: planned(step) for step in steps},
         )  # fmt: skip
-        return Request(launch=record, steps=steps, placement=placement, root=self.root, table=["launch", "toy"])
+        return Request(record, steps, placement, self.root)
 
     @property
     def launches(self) -> list[Launch]:
@@ -178,11 +178,11 @@ def test_the_record_is_written_before_the_first_job_and_names_all(site: StandIn,
 
 
 def test_after_a_submission_that_broke_off_nothing_is_submitted_twice(site: StandIn, launch: Command) -> None:
-    (site.folder / "fails_at").write_text("3")
+    (site.folder / "fails_for").write_text(r"train-.*\.[234]$")
     with pytest.raises(UserError, match=r"sbatch refused the job: .*Socket timed out"):
         launch()
-    assert site.queue()[:4] == ["101", "102_0", "102_1", "102_2"]
-    (site.folder / "fails_at").unlink()
+    assert site.queue() == ["101", "102_0", "102_1", "102_2", "103"], "and the last job, which goes on from there"
+    (site.folder / "fails_for").unlink()
     launch()
     assert each_stage_once(site)
     assert "job 102_2 is in the queue: train (seed 2)" in launch.said
@@ -197,7 +197,38 @@ def test_a_launch_on_other_nodes_replaces_what_waits_and_leaves_what_runs(site: 
     assert not {"102_1", "102_2", "103", "104", "105"} & set(site.queue())
     assert handed_over(site, after=106) == sorted(stage.label for stage in (*SEEDS[1:], *STUDENTS, *TOP1))
     assert all("#SBATCH --nodes=4\n" in text for job, text in site.texts().items() if 106 < int(job) < 110)
-    assert "5 waiting jobs were asked for in another shape: cancelled, and submitted anew" in launch.said
+    assert "5 waiting jobs can never start, or have another shape: cancelled" in launch.said
+
+
+def test_what_waits_is_given_back_only_once_slurm_would_take_the_new_shape(site: StandIn, launch: Command) -> None:
+    launch()
+    waiting = site.queue()
+    forget(site)
+    with pytest.raises(UserError, match="Slurm would refuse the jobs"):
+        launch(nodes=4)
+    assert site.calls("scancel") == []
+    assert site.queue() == waiting
+
+
+@pytest.mark.parametrize("why", ["DependencyNeverSatisfied", "launch failed requeued held"])
+def test_jobs_that_can_never_start_are_replaced(site: StandIn, launch: Command, why: str) -> None:
+    """Where Slurm does not cancel them itself, or holds a job that a broken node could not start."""
+    launch()
+    site.end("101")
+    site.reason(why, "102_1", "104")
+    launch(done=[DATA])
+    assert not {"102_1", "104"} & set(site.queue())
+    assert handed_over(site, after=106) == ["seed 1", "student 1", "top1 1"]
+    assert "2 waiting jobs can never start, or have another shape: cancelled" in launch.said
+
+
+def test_the_stuck_jobs_of_somebody_else_are_left_alone(site: StandIn, launch: Command) -> None:
+    launch()
+    site.reason("DependencyNeverSatisfied", "103")
+    site.give_to("bo")
+    launch()
+    assert site.calls("scancel") == []
+    assert each_stage_once(site)
 
 
 def test_the_waiting_jobs_of_somebody_else_are_not_replaced(site: StandIn, launch: Command) -> None:
@@ -216,16 +247,40 @@ def test_a_queue_with_little_room_gets_a_part_and_the_table_goes_on_from_there(s
     site.end(*site.queue())
     (first,) = launch.launches
     launch(done=[DATA, *SEEDS[:2]], follows=first.id)
-    assert len(site.queue()) == 4
+    assert len(site.queue()) == 3, "the last job that submits them is in the queue, too"
     assert "seed 2" in handed_over(site, after=103)
 
 
-def test_a_full_queue_is_said(site: StandIn, launch: Command) -> None:
+def test_into_a_full_queue_only_the_table_goes_and_waits_for_the_others_of_this_user(
+    site: StandIn, launch: Command
+) -> None:
     launch()
     launch.placement = replace(launch.placement, site=Profile(max_submit=3))
     site.end("103")
-    with pytest.raises(UserError, match=r"^the queue is full: the profile allows 3 jobs at a time \(max_submit\)"):
-        launch()
+    launch()
+    (table,) = list(site.texts().values())[6:]
+    assert "-m harness.cli follow" in table
+    assert "afterany:101:102_0:102_1:102_2:104:105\n" in table
+
+
+def test_an_empty_queue_takes_at_least_one_job(site: StandIn, launch: Command) -> None:
+    """Or last jobs would follow each other for ever."""
+    launch.placement = replace(launch.placement, site=Profile(max_submit=1))
+    launch()
+    assert handed_over(site) == ["data"]
+
+
+def test_the_last_job_is_no_follower_of_itself(site: StandIn, launch: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It runs while it looks: what is still in the queue must be waited for by another one."""
+    launch()
+    (first,) = launch.launches
+    site.end("101", "102_0", "102_1", "102_2", "103", "104")
+    site.start("106")
+    monkeypatch.setenv("HARNESS_MASTER", "n1")
+    monkeypatch.setenv("SLURM_JOB_ID", "106")
+    assert launch(done=[DATA, *SEEDS, *STUDENTS[:2], *TOP1[:2]], follows=first.id)
+    (table,) = list(site.texts().values())[6:]
+    assert f"follow {first.id} " in table and "afterany:105\n" in table
 
 
 def test_the_last_job_of_a_launch_submits_again_what_ended_badly(site: StandIn, launch: Command) -> None:
@@ -256,7 +311,7 @@ def test_nor_what_died_without_a_word(site: StandIn, launch: Command) -> None:
         launch.tell(STUDENTS[1], "start", stage="train", ranks=2, launch=first.id)
     rest = [stage for stage in PLAN if stage not in (STUDENTS[1], TOP1[1])]
     assert not launch(done=rest, follows=first.id), "the table is all that is left"
-    assert launch.said[-1] == "given up: train (student 1): it ended without a word"
+    assert launch.said[-1] == ("given up: train (student 1): 3 attempts ended without a word: see the logs of the job")
 
 
 def test_nor_what_a_person_cancelled(site: StandIn, launch: Command) -> None:

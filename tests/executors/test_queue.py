@@ -6,7 +6,7 @@ import pytest
 
 from harness.errors import UserError
 from harness.executors import queue
-from harness.executors.queue import Queued, ask_queue, cancel_pending, jobs_by_key, query
+from harness.executors.queue import Queued, ask_queue, cancel, cancel_pending, jobs_by_key, query
 from harness.launches import Job
 from tests.commands import toy
 from tests.executors.stand_in import StandIn
@@ -69,3 +69,5 @@ def test_waiting_jobs_are_cancelled_so_many_at_a_time(site: StandIn, monkeypatch
     first, second = (call.split() for call in site.calls("scancel"))
     assert first[0] == second[0] == "--state=PENDING", "what has started meanwhile goes on"
     assert (first[1:], second[1:]) == (["11", "12", "13"], ["14"])
+    cancel(["15", "15"])
+    assert site.calls("scancel")[2:] == ["15"]

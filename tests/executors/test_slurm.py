@@ -40,7 +40,6 @@ def submission(
         code=placement.store / "code" / "c0de",
         batches=batches(pack(plan(*stages), queued or {}), site.largest_array),
         queued=frozenset((queued or {}).values()),
-        table=["launch", "toy", "--follows", "ffff0000"],
     )
 
 
@@ -81,7 +80,7 @@ def test_what_earlier_launches_have_queued_is_waited_for(site: StandIn, placemen
 
 def test_bash_finds_the_stages_of_each_task_of_an_array(placement: Placement) -> None:
     made = submission(placement, *SEEDS, *TOP1)
-    text = made.text(0, {})
+    text = made.text(0)
     assert options(text)["array"] == "0-2%3"
     (keys,) = (part for part in text.split("keys=(")[1:])
     script = f"keys=({keys.partition(')')[0]})\nprintf '%s\\n' ${{keys[$SLURM_ARRAY_TASK_ID]}}"
@@ -99,7 +98,7 @@ def key(stage: Toy) -> str:
 
 def test_so_many_tasks_of_an_array_run_at_a_time(placement: Placement) -> None:
     few = replace(placement, site=Profile(max_jobs=2))
-    assert options(submission(few, *SEEDS).text(0, {}))["array"] == "0-2%2"
+    assert options(submission(few, *SEEDS).text(0))["array"] == "0-2%2"
 
 
 @pytest.mark.parametrize(
@@ -110,23 +109,23 @@ def test_so_many_tasks_of_an_array_run_at_a_time(placement: Placement) -> None:
 def test_a_job_has_the_machines_that_its_stages_can_use(
     placement: Placement, stage: Toy, shape: tuple[str, str], gpus: str | None
 ) -> None:
-    text = submission(placement, stage).text(0, {})
+    text = submission(placement, stage).text(0)
     found = options(text)
     assert (found["nodes"], found["ntasks-per-node"], found["cpus-per-task"]) == (*shape, "7")
     assert found.get("gpus-per-node") == gpus
     assert ("--need-gpu" in text) == (gpus is not None)
-    assert "gpus-per-node" not in options(submission(placement, stage).text(1, {})), "a table needs none"
+    assert "gpus-per-node" not in options(submission(placement, stage).text(1)), "a table needs none"
 
 
 def test_a_cluster_that_declares_no_gpus_is_asked_for_none(placement: Placement) -> None:
     made = submission(placement, DATA, *SEEDS, site=Site(gpus=False, largest_array=10))
     for number in range(3):
-        assert "gpu" not in made.text(number, {})
+        assert "gpu" not in made.text(number)
 
 
 def test_gpus_may_be_asked_for_as_a_site_likes_it_by_jobs_that_compute(placement: Placement) -> None:
     made = submission(replace(placement, site=Profile(gres="gpu:a100:8")), DATA, SEEDS[0])
-    data, seed, table = (options(made.text(number, {})) for number in range(3))
+    data, seed, table = (options(made.text(number)) for number in range(3))
     assert seed["gres"] == "gpu:a100:8" and "gpus-per-node" not in seed
     assert "gres" not in data and "gres" not in table
 
@@ -139,12 +138,12 @@ def test_the_site_gets_its_options_and_lines(placement: Placement) -> None:
     )  # fmt: skip
     made = submission(replace(placement, site=profile), DATA, SEEDS[0])
     for number in range(3):
-        text = made.text(number, {})
+        text = made.text(number)
         found = options(text)
         for name in ("partition", "account", "qos", "constraint", "reservation", "mem"):
             assert found[name] == getattr(profile, name)
         assert (found["exclude"], found["exclusive"]) == ("'n[1-2]'", "")
-        assert found["signal"] == "USR2@300"
+        assert found["signal"] == ("USR2@0" if number == 2 else "USR2@300")
         assert text.index("module load cuda") < text.index("\nsrun ")
         (command,) = (shlex.split(line) for line in text.splitlines() if line.startswith("srun "))
         assert command.index("--mpi=none") < command.index("/opt/my python")
@@ -152,7 +151,7 @@ def test_the_site_gets_its_options_and_lines(placement: Placement) -> None:
 
 
 def test_a_job_runs_the_code_it_was_submitted_with_and_can_go_back_into_the_queue(placement: Placement) -> None:
-    text = submission(placement, *SEEDS).text(0, {})
+    text = submission(placement, *SEEDS).text(0)
     assert options(text)["chdir"] == str(placement.store / "code" / "c0de")
     assert "requeue" in options(text)
     command = next(line for line in text.splitlines() if line.startswith("srun "))
@@ -165,15 +164,16 @@ def test_two_launches_have_no_name_of_a_job_in_common(placement: Placement) -> N
     made = submission(placement, DATA, *SEEDS)
     names = {job.name for one in (made, replace(made, launch="ffff1111")) for job in one.jobs}
     assert len(names) == 6
-    assert options(made.text(1, {}))["job-name"] == made.jobs[1].name == "harness-train-0a1b2c3d.1"
+    assert options(made.text(1))["job-name"] == made.jobs[1].name == "harness-train-0a1b2c3d.1"
 
 
 @pytest.mark.parametrize(
     ("srun", "code", "requeued"),
     [
         ("exit 0", 0, False),
-        ("exit 1", 1, False),
-        ("exit 2", 2, False),
+        ("exit 70", 70, False),
+        ("exit 1", 0, True),
+        ("exit 2", 0, True),
         ("exit 75", 0, True),
         ("exit 137", 0, True),
         ("kill -9 $$", 0, True),
@@ -189,11 +189,27 @@ def test_a_job_goes_back_into_the_queue_if_another_try_may_help(
     made = submission(placement, Derive("student"))
     ready(made)
     environment = os.environ | {"SLURM_JOB_ID": "4711", "SLURM_JOB_NODELIST": "n[1-4]"}
-    done = subprocess.run(["bash"], input=made.text(0, {}), env=environment, text=True, timeout=60, check=False)
+    done = subprocess.run(["bash"], input=made.text(0), env=environment, text=True, timeout=60, check=False)
     assert done.returncode == code
     assert (site.folder / "requeued").exists() == requeued
     if requeued:
         assert (site.folder / "requeued").read_text() == "4711\n"
+
+
+@pytest.mark.parametrize(
+    ("code", "restarts", "requeued"),
+    [(1, 4, True), (1, 5, False), (2, 5, False), (75, 99, True), (137, 99, True)],
+)
+def test_a_code_of_python_itself_brings_a_job_back_five_times_and_no_more(
+    site: StandIn, placement: Placement, code: int, restarts: int, requeued: bool
+) -> None:
+    """A node without the code answers with 1, and so does a defect: the harness counts what its own codes mean."""
+    site.replace("srun", f"#!/bin/sh\nexit {code}\n")
+    made = submission(placement, Derive("student"))
+    ready(made)
+    job = {"SLURM_JOB_ID": "4711", "SLURM_JOB_NODELIST": "n1", "SLURM_RESTART_COUNT": str(restarts)}
+    done = subprocess.run(["bash"], input=made.text(0), env=os.environ | job, text=True, timeout=60, check=False)
+    assert (done.returncode, (site.folder / "requeued").exists()) == (0 if requeued else code, requeued)
 
 
 def test_a_task_of_an_array_goes_back_alone(site: StandIn, placement: Placement) -> None:
@@ -202,7 +218,7 @@ def test_a_task_of_an_array_goes_back_alone(site: StandIn, placement: Placement)
     made = submission(placement, *SEEDS)
     ready(made)
     job = {"SLURM_JOB_ID": "4700", "SLURM_ARRAY_JOB_ID": "4700", "SLURM_ARRAY_TASK_ID": "2", "SLURM_JOB_NODELIST": "n1"}
-    subprocess.run(["bash"], input=made.text(0, {}), env=os.environ | job, text=True, timeout=60, check=True)
+    subprocess.run(["bash"], input=made.text(0), env=os.environ | job, text=True, timeout=60, check=True)
     assert (site.folder / "requeued").read_text() == "4700_2\n"
 
 
@@ -214,7 +230,7 @@ def test_a_job_that_cannot_go_back_has_not_done_well(site: StandIn, placement: P
     made = submission(placement, Derive("student"))
     ready(made)
     environment = os.environ | {"SLURM_JOB_ID": "4711", "SLURM_JOB_NODELIST": "n1"}
-    done = subprocess.run(["bash"], input=made.text(0, {}), env=environment, text=True, timeout=60, check=False)
+    done = subprocess.run(["bash"], input=made.text(0), env=environment, text=True, timeout=60, check=False)
     assert done.returncode == 75
 
 
@@ -226,7 +242,7 @@ def test_ranks_are_told_where_to_meet_and_nothing_of_the_shell_around(
     ready(made)
     leaks = {"RANK": "3", "WORLD_SIZE": "9", "MASTER_ADDR": "elsewhere", "PYTHONSAFEPATH": "1"}
     job = {"SLURM_JOB_ID": "4711", "SLURM_JOB_NODELIST": "n[1-4]", "SLURM_ARRAY_TASK_ID": "2"}
-    subprocess.run(["bash"], input=made.text(0, {}), env=os.environ | leaks | job, text=True, timeout=60, check=True)
+    subprocess.run(["bash"], input=made.text(0), env=os.environ | leaks | job, text=True, timeout=60, check=True)
     seen = (tmp_path / "seen").read_text().splitlines()
     assert seen[0] == str(made.code)
     assert "HARNESS_MASTER=n1" in seen and "OMP_NUM_THREADS=7" in seen
@@ -246,15 +262,50 @@ def test_no_secret_of_the_shell_gets_into_a_file(
     assert not [path for path in files if path.suffix == ".pkl"]
 
 
-def test_the_last_job_repeats_the_launch(placement: Placement) -> None:
-    text = submission(placement, DATA).text(1, {})
-    assert "-m harness.cli launch toy --follows ffff0000\n" in text
-    assert (options(text)["nodes"], options(text)["ntasks-per-node"]) == ("1", "1")
+def test_the_last_job_knows_the_launch_and_the_store_and_no_more(placement: Placement) -> None:
+    text = submission(placement, DATA).text(1)
+    found = options(text)
+    assert f"-m harness.cli follow ffff0000 --store {placement.store}\n" in text
+    assert (found["nodes"], found["ntasks-per-node"]) == ("1", "1")
+    assert found["signal"] == "USR2@0", "there is nothing to save"
+
+
+def test_no_job_has_a_wckey_unless_the_site_wants_one(placement: Placement) -> None:
+    """Submitit's own is refused where only known ones are taken."""
+    wanted = replace(placement, site=Profile(sbatch={"wckey": "ours"}))
+    for number in range(2):
+        assert "wckey" not in options(submission(placement, DATA).text(number))
+        assert options(submission(wanted, DATA).text(number))["wckey"] == "ours"
+
+
+def test_a_submission_that_breaks_off_still_gets_its_last_job(site: StandIn, placement: Placement) -> None:
+    """It waits for what was taken, and submits the rest."""
+    (site.folder / "fails_for").write_text("train")
+    with pytest.raises(UserError, match=r"^sbatch refused the job: .*Socket timed out"):
+        submitted(site, submission(placement, DATA, *SEEDS))
+    data, table = site.texts().values()
+    assert DATA.key in data
+    assert "-m harness.cli follow ffff0000" in table and options(table)["dependency"] == "afterany:101"
+
+
+def test_where_nothing_was_taken_the_last_job_waits_for_what_others_run(site: StandIn, placement: Placement) -> None:
+    (site.folder / "fails_for").write_text("train")
+    with pytest.raises(UserError, match=r"Socket timed out"):
+        submitted(site, submission(placement, *SEEDS, queued={DATA.key: "70"}))
+    (table,) = site.texts().values()
+    assert options(table)["dependency"] == "afterany:70"
+
+
+def test_where_nobody_runs_anything_there_is_nothing_to_follow(site: StandIn, placement: Placement) -> None:
+    (site.folder / "fails_for").write_text("prepare")
+    with pytest.raises(UserError, match=r"Socket timed out"):
+        submitted(site, submission(placement, DATA, *SEEDS))
+    assert site.texts() == {}
 
 
 def test_one_job_of_each_shape_is_shown_to_slurm_first(site: StandIn, placement: Placement) -> None:
     submission(placement, DATA, *SEEDS, *STUDENTS).check()
-    assert site.calls("sbatch") == ["--test-only"] * 2
+    assert site.calls("sbatch") == ["--test-only"] * 3, "one without a GPU, one with all, the last job"
     (site.folder / "refusal").write_text(
         "sbatch: error: Job rejected\nallocation failure: Requested node configuration is not available\n"
     )
