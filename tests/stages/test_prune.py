@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from harness.checkpoint import Checkpoints
+from harness.checkpoint import Checkpoints, Verdict
 from harness.cost import nonzeros
 from harness.criteria.magnitude import Magnitude
 from harness.criteria.random import Random
@@ -174,7 +174,7 @@ def test_the_next_attempt_keeps_what_the_first_decided(store: Store, monkeypatch
         raise KeyboardInterrupt
 
     monkeypatch.setattr(Random, "score", noisy)
-    monkeypatch.setattr(Checkpoints, "due", lambda checkpoints: True)
+    monkeypatch.setattr(Checkpoints, "verdict", lambda checkpoints: Verdict.SAVE)
     monkeypatch.setattr(Checkpoints, "save", save_and_die)
     with pytest.raises(KeyboardInterrupt):
         run(store, stage)
