@@ -1,8 +1,7 @@
 """Every kind of fault alone, on a running training: what the journal tells afterwards is the expected story.
 
 One launch trains the same network under several seeds. Once a training has a checkpoint it meets a fault that an
-attempt should outlive, and when that is healed another one that it cannot. `--long` (`make chaos`) goes through all
-kinds, otherwise there are a few.
+attempt should outlive, and when that is healed another one that it cannot. Minutes: `--long` (`make chaos`).
 """
 
 import time
@@ -49,8 +48,6 @@ FATAL: dict[str, Fault] = {
 }
 SPOILT = {"a checkpoint is damaged": faults.damage_checkpoint, "a checkpoint is cut short": faults.truncate_checkpoint}
 """What happens to the newest checkpoint right before the ranks are killed."""
-FEW = 3
-"""Pairs of faults in the short form."""
 
 
 @dataclass
@@ -62,8 +59,6 @@ class Stories:
     """Of the training that met each fault."""
 
     def __getitem__(self, name: str) -> History:
-        if name not in self.key:
-            pytest.skip("in the long form: pytest --long")
         return self.project.history(self.key[name])
 
     def events(self, name: str, kind: str) -> list[dict[str, object]]:
@@ -71,15 +66,14 @@ class Stories:
 
 
 @pytest.fixture(scope="module")
-def stories(slurm: SlurmCluster, request: pytest.FixtureRequest) -> Stories:
+def stories(at_length: None, slurm: SlurmCluster) -> Stories:
     """All faults have happened, and the launch has come to its end."""
-    fatal = list(FATAL) if request.config.getoption("--long") else list(FATAL)[:FEW]
     project = Project(slurm, slurm.shared / "faults", OPTIONS)
     project.create(BENCHMARK, "faults")
-    project.launch("faults", "--seeds", str(len(fatal)), "--max-jobs", "1" if len(fatal) > FEW else "2")
+    project.launch("faults", "--seeds", str(len(FATAL)), "--max-jobs", "1")
     found = Stories(project)
     outlived = iter(OUTLIVED)
-    for name in fatal:
+    for name in FATAL:
         key, victim = _victim(found)
         found.key[name] = key
         if (harmless := next(outlived, None)) is not None:
