@@ -36,7 +36,7 @@ from pathlib import Path
 from typing import Self
 
 from harness.errors import StageError, UserError
-from harness.topology import slurm_job
+from harness.topology import slurm_job, slurm_restarts
 
 BEAT_S = 5.0
 LEASE_S = 30.0
@@ -73,7 +73,7 @@ class Owner:
             pid=os.getpid(),
             started=_process(os.getpid())[1],
             job=slurm_job(),
-            restart=int(os.environ.get("SLURM_RESTART_COUNT", "0")),
+            restart=slurm_restarts(),
             user=user_name(),
             since=time.time(),
             token=secrets.token_hex(16),

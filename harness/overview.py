@@ -108,7 +108,7 @@ def survey(store: Store, launches: Sequence[Launch], queue: Sequence[Queued] | N
 
 def holder(store: Store, key: str) -> Owner | None:
     """The process that has the stage, unless it is certainly dead."""
-    return owner_of(store.root / "leases" / key)
+    return owner_of(store.lease_path(key))
 
 
 def is_final(history: History) -> bool:

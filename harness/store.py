@@ -33,6 +33,8 @@ from harness.lease import Lease, hold
 from harness.spec import Json, Stage, from_json, nested_keys, to_json
 
 MANIFEST = "manifest.json"
+LAUNCH_WAIT_S = 300.0
+"""How long a launch waits for another one into the same store to leave."""
 PROBE_BYTES = 64 * 1024
 """More than a full disk takes."""
 THREADS = 32
@@ -151,9 +153,17 @@ class Store:
         """Where the events of a stage are appended."""
         return self.root / "journal" / f"{key}.jsonl"
 
-    def lock(self, stage: Stage, wait_s: float = 0.0) -> AbstractContextManager[Lease]:
+    def lease_path(self, what: str) -> Path:
+        """Where it is written who has a stage, by its key, or `launch`."""
+        return self.root / "leases" / what
+
+    def launch_lock(self) -> AbstractContextManager[Lease]:
+        """Let one process at a time look at the queue and change it. Raises UserError if another stays too long."""
+        return hold(self.lease_path("launch"), "the launch of jobs", wait_s=LAUNCH_WAIT_S)
+
+    def lock(self, stage: Stage) -> AbstractContextManager[Lease]:
         """Keep other processes from running the stage, see `harness.lease`. Raises UserError while another one does."""
-        return hold(self.root / "leases" / stage.key, f"{stage.name} {stage.key[:12]}", wait_s=wait_s)
+        return hold(self.lease_path(stage.key), f"{stage.name} {stage.key[:12]}")
 
     @contextmanager
     def aside(self, stage: Stage) -> Iterator[Path]:

@@ -22,13 +22,11 @@ from harness.executors.queue import cancel as cancel_jobs
 from harness.history import read_history
 from harness.journal import Journal
 from harness.launches import TABLE, Launch, Planned, read_launches
-from harness.lease import hold, user_name
+from harness.lease import user_name
 from harness.overview import StageState, dependants, find_key, survey
 from harness.store import THREADS, Store
 
 LISTED = 20
-LAUNCH_SECONDS = 300.0
-"""How long a launch is waited for that submits just now."""
 LOOKS, LOOK_SECONDS = 5, 1.0
 """A job that was submitted or put back in the last instant is seen at the next look at the queue."""
 
@@ -48,7 +46,7 @@ def run(options: argparse.Namespace) -> None:
         raise UserError("which stages? give the start of their keys (see harness status), or --all alone")
     store, _ = open_store(options)
     store.require_writable()
-    with hold(store.root / "leases" / "launch", "the launch of jobs", wait_s=LAUNCH_SECONDS):
+    with store.launch_lock():
         launches = read_launches(store)
         lines = cancel_all(store, launches) if options.all else cancel(options.keys, store, launches, ask_queue())
     print(visible("\n".join(lines)))

@@ -17,15 +17,13 @@ from harness.executors.queue import Queued, ask_queue, cancel_pending, jobs_by_k
 from harness.executors.slurm import Site, Submission, leave_allocation
 from harness.history import read_history
 from harness.launches import TABLE, Launch, read_launches, write_launch
-from harness.lease import hold, user_name
+from harness.lease import user_name
 from harness.placement import Placement
 from harness.plan import Step
 from harness.snapshot import take_snapshot
 from harness.store import THREADS, Store
 from harness.topology import slurm_job
 
-LAUNCH_WAIT_S = 300.0
-"""How long a launch waits for another one into the same store to leave."""
 NEVER = {"DependencyNeverSatisfied", "launch_failed_requeued_held", "launch failed requeued held"}
 """Reasons for which a job waits for ever."""
 
@@ -53,7 +51,7 @@ def submit(request: Request, announce: Callable[[str], None]) -> bool:
     leave_allocation()
     site = Site.ask(request.placement.site.partition)
     store = Store(request.placement.store)
-    with hold(store.root / "leases" / "launch", "the launch of jobs", wait_s=LAUNCH_WAIT_S):
+    with store.launch_lock():
         launches = read_launches(store)
         queue = [job for job in ask_queue() if job.job != me]  # the job this may be is no follower of itself
         given_back = stuck(launches, queue) | other_shapes(request, launches, queue)

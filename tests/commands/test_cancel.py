@@ -25,7 +25,7 @@ from tests.commands.toy import key
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody waits between two looks at the queue, or for a launch."""
     monkeypatch.setattr(cancel, "LOOK_SECONDS", 0.0)
-    monkeypatch.setattr(cancel, "LAUNCH_SECONDS", 0.0)
+    monkeypatch.setattr("harness.store.LAUNCH_WAIT_S", 0.0)
     monkeypatch.setattr(lease, "BEAT_S", 0.05)
 
 

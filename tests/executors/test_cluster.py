@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from harness.errors import UserError
-from harness.executors import cluster, slurm
+from harness.executors import slurm
 from harness.executors.cluster import Request, preview, submit
 from harness.executors.slurm import Site
 from harness.journal import Journal
@@ -363,7 +363,7 @@ def test_a_launch_that_waits_too_long_for_another_says_for_whom(
     site: StandIn, launch: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("harness.lease.BEAT_S", 0.05)
-    monkeypatch.setattr(cluster, "LAUNCH_WAIT_S", 0.1)
+    monkeypatch.setattr("harness.store.LAUNCH_WAIT_S", 0.1)
     with (
         hold(launch.store.root / "leases" / "launch", "the launch of jobs"),
         pytest.raises(UserError, match=r"^the launch of jobs is held by process \d+ on .* of ana since"),
